@@ -1,0 +1,208 @@
+"""All topics of a node, the numbers it gives out, and who is to be woken."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from nsqlite.core.channel import Channel
+from nsqlite.core.progress import Progress
+from nsqlite.core.timers import NEVER
+from nsqlite.core.topic import Topic
+from nsqlite.ids import first_id
+from nsqlite.names import is_ephemeral
+from nsqlite.options import Options
+from nsqlite.run import AnyRun
+from nsqlite.state import NodeState
+
+
+class Broker:
+    """The state of a node. Whoever calls holds the node's lock.
+
+    Attributes:
+        progress: What happened to messages since the journal was last written.
+        wakes: Waiters to wake once the lock is free.
+        next_id: The next message id.
+    """
+
+    def __init__(self, options: Options, node_id: int, *, is_durable: bool, keeps_cache: bool) -> None:
+        self.options = options
+        self.node_id = node_id
+        self.is_durable = is_durable
+        self.cache_limit = options.cache_bytes if keeps_cache else 0
+        self.topics: dict[str, Topic] = {}
+        self.progress: list[Progress] = []
+        self.wakes: list[Any] = []
+        self.next_id = 0
+        self.next_number = 1
+        self._cache: deque[tuple[Topic, AnyRun]] = deque()
+        self.cached_bytes = 0
+
+    # -- topics and channels --------------------------------------------------------------
+
+    def take_number(self) -> int:
+        """A number no topic or channel ever had."""
+        self.next_number += 1
+        return self.next_number - 1
+
+    def add_topic(self, number: int, name: str) -> Topic:
+        """Make a topic."""
+        topic = self.topics[name] = Topic(number, name, self.options.mem_queue_size)
+        return topic
+
+    def add_channel(self, topic: Topic, number: int, name: str) -> Channel:
+        """Make a channel that begins with what is routed from now on."""
+        channel = topic.add_channel(number, name, topic.routed, self.progress if self.is_durable else None)
+        self.attend_all(topic)
+        return channel
+
+    def remove_topic(self, topic: Topic) -> list[Channel]:
+        """Take a topic away with all its channels, which are returned."""
+        del self.topics[topic.name]
+        topic.is_deleted = True
+        return [self.remove_channel(topic, channel) for channel in list(topic.channels.values())]
+
+    def remove_channel(self, topic: Topic, channel: Channel) -> Channel:
+        """Take a channel away and wake all who wait on it, to be told."""
+        topic.remove_channel(channel.name)
+        self.wakes.extend(channel.waiters)
+        channel.waiters.clear()
+        return channel
+
+    # -- waking ---------------------------------------------------------------------------
+
+    def attend(self, channel: Channel) -> None:
+        """Note whom to wake after something changed in a channel: one for each message that
+        waits, and one to watch an earlier due time."""
+        waiters = channel.waiters
+        if not waiters:
+            return
+        count = 0 if channel.is_paused else min(channel.depth, len(waiters))
+        for _ in range(count):
+            self.wakes.append(waiters.popleft())
+        if count:
+            channel.watched_ns = NEVER
+        if waiters and channel.next_due_ns < channel.watched_ns:
+            self.wakes.append(waiters.popleft())
+        if not waiters:
+            channel.topic.hungry.discard(channel)
+
+    def attend_all(self, topic: Topic) -> None:
+        """Attend to every channel of a topic on which somebody waits."""
+        if topic.hungry:
+            for channel in list(topic.hungry):
+                self.attend(channel)
+
+    def tick(self, channel: Channel, now_ns: int) -> None:
+        """Move what is due in a channel, and wake whom that concerns."""
+        if now_ns >= channel.next_due_ns and channel.tick(now_ns):
+            self.attend(channel)
+
+    def wait(self, channel: Channel, waiter: Any, until_ns: int) -> None:
+        """Let a waiter queue on a channel; it will look by itself at `until_ns`."""
+        channel.waiters.append(waiter)
+        channel.topic.hungry.add(channel)
+        channel.watched_ns = min(channel.watched_ns, until_ns)
+
+    def stop_waiting(self, channel: Channel, waiter: Any) -> None:
+        """Take a waiter off the queue; if it was woken already, its wake-up goes to the next."""
+        try:
+            channel.waiters.remove(waiter)
+        except ValueError:
+            self.attend(channel)
+        channel.watched_ns = NEVER
+        if not channel.waiters:
+            channel.topic.hungry.discard(channel)
+        else:
+            self.attend(channel)
+
+    # -- state ----------------------------------------------------------------------------
+
+    def snapshot(self) -> NodeState:
+        """What a settlement writes. O(topics + changes); no message is touched."""
+        state = NodeState(last_id=self.next_id - 1, next_number=self.next_number)
+        for topic in self.topics.values():
+            if not topic.is_ephemeral:
+                state.topics[topic.number] = topic.snapshot()
+        return state
+
+    def take_back(self, state: NodeState) -> None:
+        """Note again as changed what a settlement failed to write."""
+        by_number = {topic.number: topic for topic in self.topics.values()}
+        for each in state.topics.values():
+            topic = by_number.get(each.number)
+            channels = {} if topic is None else {channel.number: channel for channel in topic.channels.values()}
+            for held in each.channels.values():
+                channel = channels.get(held.number)
+                if channel is None:
+                    continue
+                if not channel.is_emptied:
+                    channel.changed = {**held.changed, **channel.changed}
+                channel.is_emptied = channel.is_emptied or held.is_emptied
+
+    def settled(self, state: NodeState) -> None:
+        """Let what a settlement wrote leave memory, except a cache."""
+        for topic in self.topics.values():
+            if topic.is_ephemeral:
+                self._cache_runs(topic, topic.log.unsettled())
+                topic.tail = None
+                topic.log.settled_end = topic.end
+            elif (written := state.topics.get(topic.number)) is not None:
+                self._cache_runs(topic, written.runs)
+                topic.log.settled_end = written.end
+        self._evict()
+
+    def loaded(self, topic: Topic, runs: Iterable[AnyRun]) -> None:
+        """Take up runs that were read back from storage."""
+        self._cache_runs(topic, topic.loaded(runs))
+        self._evict()
+
+    def _cache_runs(self, topic: Topic, runs: Iterable[AnyRun]) -> None:
+        for run in runs:
+            self._cache.append((topic, run))
+            self.cached_bytes += run.size_bytes
+
+    def _evict(self) -> None:
+        """Let the oldest of the cache go until it fits. What only memory has stays."""
+        gone: dict[Topic, list[int]] = {}
+        for _ in range(len(self._cache)):
+            if self.cached_bytes <= self.cache_limit:
+                break
+            entry = self._cache.popleft()
+            topic, run = entry
+            pinned = None if topic.is_deleted else topic.pinned_from()
+            if pinned is not None and run.first_seq + run.count > pinned:
+                self._cache.append(entry)
+                continue
+            self.cached_bytes -= run.size_bytes
+            gone.setdefault(topic, []).append(run.first_seq)
+        for topic, first_seqs in gone.items():
+            topic.log.forget(first_seqs)
+
+    def restore(self, state: NodeState, now_ns: int, wall_ns: int) -> None:
+        """Become what was stored."""
+        self.next_id = first_id(self.node_id, state.last_id, wall_ns)
+        self.next_number = state.next_number
+        for each in state.topics.values():
+            topic = self.add_topic(each.number, each.name)
+            topic.restore(each, self.progress if self.is_durable else None, now_ns, wall_ns)
+
+    def channels(self) -> Iterator[Channel]:
+        """All channels of all topics."""
+        for topic in self.topics.values():
+            yield from topic.channels.values()
+
+    def check(self) -> None:
+        """Assert every invariant of the node's memory."""
+        numbers = [topic.number for topic in self.topics.values()]
+        numbers += [channel.number for channel in self.channels()]
+        assert len(numbers) == len(set(numbers))
+        assert all(number < self.next_number for number in numbers)
+        assert self.cached_bytes == sum(run.size_bytes for _, run in self._cache)
+        for name, topic in self.topics.items():
+            assert name == topic.name
+            assert topic.is_ephemeral == is_ephemeral(name)
+            topic.check()
+
+

@@ -1,0 +1,50 @@
+"""Who takes messages from a channel and how many at once."""
+
+from __future__ import annotations
+
+from nsqlite.stats import ClientStats
+
+
+class Consumer:
+    """One consumer's ceiling and counters.
+
+    Attributes:
+        rdy_count: Most messages it may hold in flight; a ceiling, not a credit.
+        in_flight_count: Messages it holds.
+        msg_timeout_ns: How long it may hold one.
+    """
+
+    __slots__ = (
+        "client_id",
+        "finish_count",
+        "in_flight_count",
+        "message_count",
+        "msg_timeout_ns",
+        "rdy_count",
+        "requeue_count",
+    )
+
+    def __init__(self, client_id: str, rdy_count: int, msg_timeout_ns: int) -> None:
+        self.client_id = client_id
+        self.rdy_count = rdy_count
+        self.msg_timeout_ns = msg_timeout_ns
+        self.in_flight_count = 0
+        self.message_count = 0
+        self.finish_count = 0
+        self.requeue_count = 0
+
+    @property
+    def room(self) -> int:
+        """How many more messages it may take."""
+        return max(0, self.rdy_count - self.in_flight_count)
+
+    def stats(self) -> ClientStats:
+        """A frozen snapshot."""
+        return ClientStats(
+            client_id=self.client_id,
+            ready_count=self.rdy_count,
+            in_flight_count=self.in_flight_count,
+            message_count=self.message_count,
+            finish_count=self.finish_count,
+            requeue_count=self.requeue_count,
+        )

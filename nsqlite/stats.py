@@ -1,0 +1,109 @@
+"""Snapshots of a node's counters: frozen, and named as NSQ names them."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class ClientStats:
+    """One consumer of a channel.
+
+    Attributes:
+        client_id: Who it is; for a consumer in the process, its number.
+        ready_count: Most messages it will hold at once.
+        in_flight_count: Messages it holds now.
+        message_count: Messages it was handed.
+        finish_count: Messages it finished.
+        requeue_count: Messages it requeued.
+    """
+
+    client_id: str
+    ready_count: int
+    in_flight_count: int
+    message_count: int
+    finish_count: int
+    requeue_count: int
+
+
+@attrs.frozen
+class ChannelStats:
+    """One channel. Counts of events start with the process; depths do not.
+
+    Attributes:
+        channel_name: Its name.
+        depth: Messages that wait: neither in flight nor deferred.
+        backend_depth: Of those, how many are on disk only.
+        in_flight_count: Messages handed out and not answered.
+        deferred_count: Messages that wait for their time.
+        message_count: Messages it was routed.
+        requeue_count: Messages requeued by a consumer.
+        timeout_count: Deliveries that were not answered in time.
+        finish_count: Messages finished.
+        dropped_count: Messages an ephemeral channel had no room for.
+        client_count: Consumers that are open.
+        clients: Those consumers.
+        paused: Whether it hands nothing out.
+        oldest_waiting_seconds: Age of the oldest message that waits, 0.0 if none does.
+    """
+
+    channel_name: str
+    depth: int
+    backend_depth: int
+    in_flight_count: int
+    deferred_count: int
+    message_count: int
+    requeue_count: int
+    timeout_count: int
+    finish_count: int
+    dropped_count: int
+    client_count: int
+    clients: tuple[ClientStats, ...]
+    paused: bool
+    oldest_waiting_seconds: float
+
+
+@attrs.frozen
+class TopicStats:
+    """One topic.
+
+    Attributes:
+        topic_name: Its name.
+        channels: Its channels, by name.
+        depth: Messages that wait in the topic itself, for a first channel or an unpause.
+        backend_depth: Of those, how many are on disk only.
+        message_count: Publishes accepted since the process began.
+        message_bytes: Bytes of their bodies.
+        dropped_count: Messages an ephemeral topic had no room for.
+        paused: Whether it routes nothing to its channels.
+    """
+
+    topic_name: str
+    channels: tuple[ChannelStats, ...]
+    depth: int
+    backend_depth: int
+    message_count: int
+    message_bytes: int
+    dropped_count: int
+    paused: bool
+
+
+@attrs.frozen
+class NodeStats:
+    """A whole node.
+
+    Attributes:
+        version: Of nsqlite.
+        health: "OK", or "NOK - " and the last error of the store.
+        start_time_ns: Wall time at which the node was opened.
+        topics: Its topics, by name.
+        store_bytes: Bytes its store takes: LMDB, journal and reserve; messages at "memory".
+        journal_bytes: Bytes of journal that are not settled yet.
+    """
+
+    version: str
+    health: str
+    start_time_ns: int
+    topics: tuple[TopicStats, ...]
+    store_bytes: int
+    journal_bytes: int
