@@ -12,6 +12,7 @@ NsqliteError
 │   ├── TopicDeletedError
 │   ├── ChannelDeletedError
 │   └── ConsumerClosedError
+├── TooManyConsumersError (RuntimeError)  the channel has as many as `max_channel_consumers`
 ├── NotInFlightError (LookupError)      answered before, timed out, emptied or deleted
 ├── MisuseError (RuntimeError)          a call from where none may come
 │   ├── ForkedError                     from a forked child
@@ -146,6 +147,16 @@ class ConsumerClosedError(ClosedError):
         super().__init__("the consumer is closed: open another with channel.consume()")
 
 
+class TooManyConsumersError(NsqliteError, RuntimeError):
+    """A channel that has as many consumers as it may."""
+
+    def __init__(self, topic: str, channel: str, limit: int) -> None:
+        self.topic, self.channel, self.limit = topic, channel, limit
+        super().__init__(
+            f"consumers for {topic}:{channel} exceed the limit of {limit}: close one, or raise max_channel_consumers"
+        )
+
+
 class NotInFlightError(NsqliteError, LookupError):
     """A message that is no longer in flight for who answers it.
 
@@ -274,9 +285,14 @@ class DamagedRecordError(StoreError):
 
 
 class StoreFullError(StoreError):
-    """No room for this publish; it did not happen. Finishing messages makes room."""
+    """No room for this publish; it did not happen. Finishing messages makes room.
 
-    def __init__(self, why: str) -> None:
+    Attributes:
+        needed_bytes: What there was no room for, 0 if that is not known.
+    """
+
+    def __init__(self, why: str, needed_bytes: int = 0) -> None:
+        self.needed_bytes = needed_bytes
         super().__init__(f"the store is full ({why}): nothing was published; finish messages or give it more room")
 
 
@@ -286,10 +302,14 @@ class StorageFailedError(StoreError):
     Attributes:
         outcome_unknown: False: the publish did not happen and never will. True: it
             may appear after the store is opened again; the node publishes no more.
+        why: What the system said.
+        is_tried: Whether a byte of it may have been written.
     """
 
     def __init__(self, why: str, *, outcome_unknown: bool) -> None:
         self.outcome_unknown = outcome_unknown
+        self.why = why
+        self.is_tried = True
         told = (
             "whether this happened will show when the store is opened again; the node takes no more publishes"
             if outcome_unknown

@@ -24,6 +24,7 @@ class Broker:
         progress: What happened to messages since the journal was last written.
         wakes: Waiters to wake once the lock is free.
         next_id: The next message id.
+        reserved: Topic number to the seq behind what the turn in progress has decided to publish.
     """
 
     def __init__(self, options: Options, node_id: int, *, is_durable: bool, keeps_cache: bool) -> None:
@@ -33,7 +34,8 @@ class Broker:
         self.cache_limit = options.cache_bytes if keeps_cache else 0
         self.topics: dict[str, Topic] = {}
         self.progress: list[Progress] = []
-        self.wakes: list[Any] = []
+        self.wakes: deque[Any] = deque()
+        self.reserved: dict[int, int] = {}
         self.next_id = 0
         self.next_number = 1
         self._cache: deque[tuple[Topic, AnyRun]] = deque()

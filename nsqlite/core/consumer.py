@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nsqlite.stats import ClientStats
 
 
@@ -12,22 +14,27 @@ class Consumer:
         rdy_count: Most messages it may hold in flight; a ceiling, not a credit.
         in_flight_count: Messages it holds.
         msg_timeout_ns: How long it may hold one.
+        waiter: Who waits for its next message, to be woken when it is closed.
     """
 
     __slots__ = (
         "client_id",
         "finish_count",
         "in_flight_count",
+        "is_closed",
         "message_count",
         "msg_timeout_ns",
         "rdy_count",
         "requeue_count",
+        "waiter",
     )
 
     def __init__(self, client_id: str, rdy_count: int, msg_timeout_ns: int) -> None:
         self.client_id = client_id
         self.rdy_count = rdy_count
         self.msg_timeout_ns = msg_timeout_ns
+        self.is_closed = False
+        self.waiter: Any = None
         self.in_flight_count = 0
         self.message_count = 0
         self.finish_count = 0

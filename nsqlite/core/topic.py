@@ -92,11 +92,11 @@ class Topic:
         if self.is_flowing:
             self.route()
 
-    def room(self) -> int | None:
-        """How many more messages may wait in an ephemeral topic; None for any number."""
+    def room(self, end: int) -> int | None:
+        """How many more messages may wait from seq `end` on in an ephemeral topic; None for any number."""
         if not self.is_ephemeral or self.is_flowing:
             return None
-        return max(0, self.mem_queue_size - self.depth)
+        return max(0, self.mem_queue_size - (end - self.routed))
 
     # -- routing --------------------------------------------------------------------------
 

@@ -1,0 +1,280 @@
+"""Promises that a turn takes up: each decides, is journaled, and only then is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nsqlite.core.broker import Broker
+from nsqlite.core.channel import Channel
+from nsqlite.core.topic import Topic
+from nsqlite.errors import ChannelDeletedError, TopicDeletedError
+from nsqlite.ids import format_ids
+from nsqlite.run import Run, build_run, split_bodies
+from nsqlite.storage import layout
+
+if TYPE_CHECKING:
+    from nsqlite.waiting import ThreadWaiter
+
+
+class Op:
+    """One promise on its way.
+
+    Attributes:
+        result: What the caller gets, once applied.
+        error: What the caller gets instead.
+        waiter: Woken when it is answered, or when it is to lead the next turn.
+        on_done: For an asyncio caller: called in place of waking, from any thread.
+        leads: Whether its thread was handed the lead.
+    """
+
+    def __init__(self) -> None:
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.is_answered = False
+        self.waiter: ThreadWaiter | None = None
+        self.on_done: Callable[[Op], None] | None = None
+        self.leads = False
+
+    def decide(self, broker: Broker, wall_ns: int, now_ns: int) -> list[bytes]:
+        """Work out the result without changing anything; return journal entries.
+
+        Raises:
+            NsqliteError: The promise cannot be made.
+        """
+        raise NotImplementedError
+
+    def apply(self, broker: Broker) -> None:
+        """Make it visible. Cannot fail."""
+        raise NotImplementedError
+
+    def answer(self) -> None:
+        """Let the caller go on."""
+        self.is_answered = True
+        if self.on_done is not None:
+            self.on_done(self)
+        elif self.waiter is not None:
+            self.waiter.wake()
+
+    def outcome(self) -> Any:
+        """The result, or the error raised."""
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+class Publish(Op):
+    """Publish bodies to one topic, all or nothing."""
+
+    def __init__(self, topic: Topic, bodies: Sequence[bytes], delay_ns: int) -> None:
+        super().__init__()
+        self.topic = topic
+        self.bodies = bodies
+        self.delay_ns = delay_ns
+        self._runs: list[Run] = []
+        self._due_ns = 0
+        self._dropped = 0
+
+    def decide(self, broker: Broker, wall_ns: int, now_ns: int) -> list[bytes]:
+        """See Op. Takes ids and seqs from where the broker and the turn's earlier ops stand."""
+        topic = self.topic
+        if topic.is_deleted:
+            raise TopicDeletedError(topic.name)
+        self._due_ns = now_ns + self.delay_ns if self.delay_ns else 0
+        due_wall_ns = wall_ns + self.delay_ns if self.delay_ns else 0
+        first_seq = seq = broker.reserved.get(topic.number, topic.end)
+        message_id = broker.next_id
+        entries: list[bytes] = []
+        ids: list[bytes] = []
+        self._runs = []
+        bodies = self.bodies
+        room = topic.room(seq)
+        if room is not None and room < len(bodies):
+            self._dropped = len(bodies) - room
+            bodies = bodies[:room]
+        for part in split_bodies(bodies) if bodies else ():
+            run, part_ids = build_run(seq, message_id, part, wall_ns, due_wall_ns)
+            self._runs.append(run)
+            ids += part_ids
+            seq += run.count
+            message_id += run.count
+            if not topic.is_ephemeral:
+                entries += (layout.pack_publish(topic.number, run, is_routed=topic.is_flowing), run.frames)
+        if self._dropped:
+            ids += format_ids(message_id, self._dropped)
+            message_id += self._dropped
+        broker.next_id = message_id
+        if seq != first_seq:
+            broker.reserved[topic.number] = seq
+        self.result = ids
+        return entries
+
+    def apply(self, broker: Broker) -> None:
+        """See Op."""
+        topic = self.topic
+        for run in self._runs:
+            topic.append_run(run, self._due_ns)
+        if self._dropped:
+            topic.message_count += self._dropped
+            topic.message_bytes += sum(map(len, self.bodies[len(self.bodies) - self._dropped :]))
+            topic.dropped_count += self._dropped
+        broker.attend_all(topic)
+
+
+class Singles(Op):
+    """All single publishes to one topic of one turn, as one run."""
+
+    def __init__(self, ops: Sequence[Publish]) -> None:
+        super().__init__()
+        self.ops = ops
+        self.whole = Publish(ops[0].topic, [op.bodies[0] for op in ops], 0)
+
+    def decide(self, broker: Broker, wall_ns: int, now_ns: int) -> list[bytes]:
+        """See Op."""
+        return self.whole.decide(broker, wall_ns, now_ns)
+
+    def apply(self, broker: Broker) -> None:
+        """See Op."""
+        self.whole.apply(broker)
+        for op, message_id in zip(self.ops, self.whole.result, strict=True):
+            op.result = [message_id]
+
+
+class MakeTopic(Op):
+    """Get a topic, or make it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self._number = 0
+
+    def decide(self, broker: Broker, wall_ns: int, now_ns: int) -> list[bytes]:
+        """See Op."""
+        self.result = broker.topics.get(self.name)
+        if self.result is not None:
+            return []
+        self._number = broker.take_number()
+        if self.name.endswith("#ephemeral"):
+            return []
+        return [layout.pack_named(layout.TOPIC_MADE, self._number, 0, 0, self.name)]
+
+    def apply(self, broker: Broker) -> None:
+        """See Op."""
+        if self.result is None:
+            self.result = broker.topics.get(self.name) or broker.add_topic(self._number, self.name)
+
+
+class MakeChannel(Op):
+    """Get a channel, or make it."""
+
+    def __init__(self, topic: Topic, name: str) -> None:
+        super().__init__()
+        self.topic = topic
+        self.name = name
+        self._number = 0
+
+    def decide(self, broker: Broker, wall_ns: int, now_ns: int) -> list[bytes]:
+        """See Op."""
+        topic = self.topic
+        if topic.is_deleted:
+            raise TopicDeletedError(topic.name)
+        self.result = topic.channels.get(self.name)
+        if self.result is not None:
+            return []
+        self._number = broker.take_number()
+        if topic.is_ephemeral or self.name.endswith("#ephemeral"):
+            return []
+        return [layout.pack_named(layout.CHANNEL_MADE, topic.number, self._number, topic.routed, self.name)]
+
+    def apply(self, broker: Broker) -> None:
+        """See Op."""
+        if self.result is None:
+            made = self.topic.channels.get(self.name)
+            self.result = made or broker.add_channel(self.topic, self._number, self.name)
+
+
+class ChangeTopic(Op):
+    """Delete, pause, unpause or empty a topic. The result is the channels that went."""
+
+    def __init__(self, topic: Topic, kind: int, *, is_paused: bool = False) -> None:
+        super().__init__()
+        self.topic = topic
+        self.kind = kind
+        self.is_paused = is_paused
+
+    def decide(self, broker: Broker, wall_ns: int, now_ns: int) -> list[bytes]:
+        """See Op."""
+        topic = self.topic
+        if topic.is_deleted:
+            raise TopicDeletedError(topic.name)
+        if topic.is_ephemeral:
+            return []
+        value = topic.end
+        if self.kind == layout.TOPIC_PAUSED:
+            routed = topic.end if not self.is_paused and topic.channels else topic.routed
+            value = routed << 1 | self.is_paused
+        return [layout.pack_numbered(self.kind, topic.number, 0, value)]
+
+    def apply(self, broker: Broker) -> None:
+        """See Op."""
+        topic = self.topic
+        self.result = []
+        if self.kind == layout.TOPIC_DELETED:
+            self.result = broker.remove_topic(topic)
+        elif self.kind == layout.TOPIC_EMPTIED:
+            topic.empty()
+        else:
+            topic.pause(is_paused=self.is_paused)
+            broker.attend_all(topic)
+
+
+class ChangeChannel(Op):
+    """Delete, pause, unpause or empty a channel."""
+
+    def __init__(self, channel: Channel, kind: int, *, is_paused: bool = False) -> None:
+        super().__init__()
+        self.channel = channel
+        self.kind = kind
+        self.is_paused = is_paused
+
+    def decide(self, broker: Broker, wall_ns: int, now_ns: int) -> list[bytes]:
+        """See Op."""
+        channel, topic = self.channel, self.channel.topic
+        if channel.is_deleted:
+            raise ChannelDeletedError(topic.name, channel.name)
+        if channel.is_volatile:
+            return []
+        value = topic.routed if self.kind == layout.CHANNEL_EMPTIED else int(self.is_paused)
+        return [layout.pack_numbered(self.kind, topic.number, channel.number, value)]
+
+    def apply(self, broker: Broker) -> None:
+        """See Op."""
+        channel, topic = self.channel, self.channel.topic
+        self.result = []
+        if self.kind == layout.CHANNEL_DELETED:
+            broker.remove_channel(topic, channel)
+            if topic.is_ephemeral and not topic.channels:
+                broker.remove_topic(topic)
+            self.result = [channel]
+        elif self.kind == layout.CHANNEL_EMPTIED:
+            channel.empty()
+        else:
+            channel.is_paused = self.is_paused
+            broker.attend(channel)
+
+
+def grouped(ops: Sequence[Publish]) -> list[Op]:
+    """A turn's publishes, with the single ones of a topic brought together. Order within a topic stays."""
+    singles: dict[int, list[Publish]] = {}
+    turn: list[Op | list[Publish]] = []
+    for op in ops:
+        key = id(op.topic)
+        if len(op.bodies) == 1 and not op.delay_ns:
+            if key not in singles:
+                singles[key] = []
+                turn.append(singles[key])
+            singles[key].append(op)
+        else:
+            singles.pop(key, None)
+            turn.append(op)
+    return [each if isinstance(each, Op) else (each[0] if len(each) == 1 else Singles(each)) for each in turn]

@@ -1,0 +1,122 @@
+"""The folder of a store: may it be used, and does anybody else have it open?"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from typing import Final
+
+from nsqlite.errors import NetworkFilesystemError, StoreLockedError, StorePathError
+
+NETWORK_FILESYSTEMS: Final = frozenset(
+    "nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs 9p afs ceph fuse.sshfs fuse.glusterfs glusterfs lustre "
+    "gfs2 ocfs2 beegfs gpfs ncpfs coda davfs fuse.davfs2 fuse.s3fs fuse.rclone virtiofs".split()
+)
+IN_PLACE_FILESYSTEMS: Final = frozenset("ext2 ext3 ext4 xfs tmpfs".split())
+_open_here: set[tuple[int, int]] = set()
+_guard: Final = threading.Lock()
+
+
+class Claim:
+    """That this process, and nobody else, has a store open.
+
+    The lock is flock's, on a file that only this class opens, so no other descriptor's
+    end can drop it; it goes with the process however that ends.
+    """
+
+    def __init__(self, path: str, *, is_shared: bool = False) -> None:
+        """Claim the store in `path`.
+
+        Args:
+            is_shared: For a reader that changes nothing, not even the owner's file.
+
+        Raises:
+            StoreLockedError: With the owner's pid.
+        """
+        self.path = path
+        self._fd = -1
+        stat = os.stat(path)
+        self._key = (stat.st_dev, stat.st_ino)
+        with _guard:
+            if self._key in _open_here:
+                raise StoreLockedError(path, os.getpid())
+            self._lock(os.path.join(path, "owner"), is_shared=is_shared)
+            _open_here.add(self._key)
+
+    def _lock(self, file: str, *, is_shared: bool) -> None:
+        if is_shared and not os.path.exists(file):
+            return
+        flags = os.O_RDONLY if is_shared else os.O_RDWR | os.O_CREAT
+        fd = os.open(file, flags | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            pid = _pid_in(fd)
+            os.close(fd)
+            raise StoreLockedError(self.path, pid) from error
+        if not is_shared:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        """Let others open the store."""
+        with _guard:
+            _open_here.discard(self._key)
+            self.forget()
+
+    def forget(self) -> None:
+        """Close the descriptor only: all that a forked child may do."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def prepare(path: str, *, allow_network_filesystem: bool) -> str:
+    """Make the folder if need be and return its absolute path.
+
+    Raises:
+        StorePathError, NetworkFilesystemError: Nothing was made.
+    """
+    path = os.path.abspath(path)
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise StorePathError(path, "it is a file; give the path of a folder")
+    parent = path
+    while not os.path.exists(parent):
+        parent = os.path.dirname(parent)
+    kind = filesystem_of(parent)
+    if kind in NETWORK_FILESYSTEMS and not allow_network_filesystem:
+        raise NetworkFilesystemError(path, kind)
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StorePathError(path, f"the folder cannot be made ({error.strerror})") from error
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise StorePathError(path, "the folder is not readable and writable for this user")
+    foreign = [name for name in os.listdir(path) if name not in ("lmdb", "journal", "owner", "reserve")]
+    if foreign and not os.path.isdir(os.path.join(path, "lmdb")):
+        raise StorePathError(path, f"it holds other files ({foreign[0]!r}); give an empty folder or a new one")
+    return path
+
+
+def filesystem_of(path: str, mounts: str = "/proc/self/mountinfo") -> str:
+    """The kind of filesystem a path is on, "" where the system does not say."""
+    try:
+        with open(mounts, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return ""
+    real = os.path.realpath(path)
+    best, kind = -1, ""
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        point = left.split(" ")[4].replace("\\040", " ")
+        if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= best:
+            best, kind = len(point), right.split(" ")[0]
+    return kind
+
+
+def _pid_in(fd: int) -> int:
+    raw = os.pread(fd, 32, 0).strip()
+    return int(raw) if raw.isdigit() else 0

@@ -1,0 +1,98 @@
+"""One file of the journal: made ahead, overwritten in place, used again."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Final
+
+from nsqlite.storage.layout import SEGMENT_HEAD, pack_segment_head
+
+_ZEROS: Final = bytes(1 << 20)
+_PAGE: Final = 4096
+
+
+class Segment:
+    """A file of fixed size that records are written into at explicit offsets.
+
+    Attributes:
+        position: Where the next record goes.
+        last_lsn: Of the last record in it; 0 if there is none.
+        is_dirty: Whether something was written since the last sync began.
+    """
+
+    def __init__(self, path: str, size_bytes: int, *, is_mapped: bool, is_filled: bool) -> None:
+        """Make the file. Its name counts once the folder is synced.
+
+        Args:
+            path: Of a file that does not exist.
+            size_bytes: Its size for good, rounded up to whole pages.
+            is_mapped: Write by copying into a mapping instead of by a system call.
+            is_filled: Fill it with zeros and sync it, which makes later syncs twice
+                as fast; otherwise its blocks are only allocated.
+
+        Raises:
+            OSError: No file is left behind.
+        """
+        self.path = path
+        self.size_bytes = -(-size_bytes // _PAGE) * _PAGE
+        self.position = SEGMENT_HEAD.size
+        self.last_lsn = 0
+        self.number = 0
+        self.is_dirty = False
+        self.map: mmap.mmap | None = None
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            if is_filled:
+                self._fill()
+            else:
+                os.posix_fallocate(self.fd, 0, self.size_bytes)
+            if is_mapped:
+                self.map = mmap.mmap(self.fd, self.size_bytes)
+        except BaseException:
+            self.delete()
+            raise
+
+    def _fill(self) -> None:
+        at = 0
+        while at < self.size_bytes:
+            at += os.pwrite(self.fd, _ZEROS[: self.size_bytes - at], at)
+        os.fdatasync(self.fd)
+
+    def begin(self, store_id: bytes, epoch: int, number: int) -> None:
+        """Start it afresh under a new header. What it held before can no longer be replayed."""
+        self.number = number
+        self.position = SEGMENT_HEAD.size
+        self.last_lsn = 0
+        self.write(0, pack_segment_head(store_id, epoch, number))
+
+    def write(self, at: int, data: bytes) -> None:
+        """Write at an offset, all of it.
+
+        Raises:
+            OSError: On a failed or short write.
+        """
+        if self.map is not None:
+            self.map[at : at + len(data)] = data
+        elif (written := os.pwrite(self.fd, data, at)) != len(data):
+            raise OSError(f"short write: {written} of {len(data)} bytes")
+        self.is_dirty = True
+
+    def sync(self) -> None:
+        """Bring all that was written to stable storage. A second try after a failure would lie."""
+        self.is_dirty = False
+        os.fdatasync(self.fd)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self.map is not None:
+            self.map.close()
+            self.map = None
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def delete(self) -> None:
+        """Let go of the file and remove it."""
+        self.close()
+        os.unlink(self.path)
