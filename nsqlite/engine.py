@@ -268,15 +268,26 @@ class Engine:
         self.wake()
         return op.outcome()
 
-    def submit(self, op: Op) -> None:
-        """Have one promise kept for an asyncio caller: `op.on_done` is called, from any thread."""
-        if self.is_synced:
-            self._enqueue(op, None)
-            return
+    def run_now(self, op: Op) -> Any:
+        """Journal and apply one op at once, waiting neither for a sync nor for room.
+
+        Raises:
+            StoreFullError, StorageFailedError: It did not happen, and can be tried by `run`.
+        """
+        turn_lsn = self.turn_lsn
         with self.lock:
-            self._turn([op])
+            try:
+                turn = self._decide_turn([op])
+            finally:
+                self.turn_lsn = turn_lsn
+            self._apply_turn(turn, turn_lsn)
         self.wake()
-        op.answer()
+        return op.outcome()
+
+    def submit(self, ops: Sequence[Op]) -> None:
+        """Have promises kept for asyncio callers: each `on_done` is called, from any thread."""
+        for op in ops:
+            self._enqueue(op, None)
 
     def _enqueue(self, op: Op, waiter: ThreadWaiter | None) -> None:
         with self.lock:
@@ -400,12 +411,12 @@ class Engine:
             self._is_busy = False
         return turn
 
-    def _apply_turn(self, turn: list[Op]) -> None:
+    def _apply_turn(self, turn: list[Op], turn_lsn: int = 0) -> None:
         self._is_busy = True
         try:
             for op in turn:
                 op.apply(self.broker)
-            self.turn_lsn = 0
+            self.turn_lsn = turn_lsn
             if self.unsettled_bytes >= self._settle_limit:
                 self._ask_settlement()
         except BaseException as error:
@@ -688,6 +699,12 @@ class Engine:
 
     def remove_consumer(self, channel: Channel, consumer: Consumer) -> None:
         """Let a consumer go. An ephemeral channel goes with its last one."""
+        if self.detach_consumer(channel, consumer):
+            with suppress(ClosedError):
+                self.run(ChangeChannel(channel, layout.CHANNEL_DELETED))
+
+    def detach_consumer(self, channel: Channel, consumer: Consumer) -> bool:
+        """Take a consumer off its channel; whether the channel is to be deleted with it."""
 
         def remove(broker: Broker) -> bool:
             if consumer.is_closed:
@@ -698,10 +715,9 @@ class Engine:
             channel.consumers.remove(consumer)
             return channel.is_bounded and not channel.consumers and not channel.is_deleted
 
-        if self.locked(remove, even_closed=True):
-            with suppress(ClosedError):
-                self.run(ChangeChannel(channel, layout.CHANNEL_DELETED))
+        is_last = bool(self.locked(remove, even_closed=True))
         self.wake()
+        return is_last
 
     def finish_many(self, channel: Channel, held: Sequence[tuple[Delivery, Sequence[int]]]) -> list[int]:
         """Finish messages by delivery; return the seqs that were not in flight."""

@@ -31,6 +31,11 @@ from nsqlite.storage import layout
 _client_numbers: Final = count(1)
 
 
+def next_client_id() -> str:
+    """A consumer's number in this process."""
+    return str(next(_client_numbers))
+
+
 def make_options(options: Options | None, fields: dict[str, Any]) -> Options:
     """Options from what `open` was given.
 
@@ -403,7 +408,7 @@ class Consumer:
             raise InvalidOptionError("max_in_flight", max_in_flight, "give an int from 1")
         self._channel = channel
         self._engine = channel._engine
-        self._core = CoreConsumer(str(next(_client_numbers)), max_in_flight, self._engine.options.msg_timeout_ns)
+        self._core = CoreConsumer(next_client_id(), max_in_flight, self._engine.options.msg_timeout_ns)
         self._engine.add_consumer(channel._core, self._core)
 
     def __enter__(self) -> Consumer:
