@@ -312,6 +312,10 @@ class Topic:
         """See nsqlite.Topic.publish. Tasks that publish at once share a sync."""
         checked = check_body(body, self._max_msg_size)
         delay_ns = delay_to_ns(delay)
+        if not delay_ns and not self._engine.is_synced:
+            self._door.check_loop()
+            with suppress(StoreFullError, StorageFailedError):
+                return self._engine.publish_one_now(self._core, checked)
         ids: list[bytes] = await self._door.run(lambda: Publish(self._core, [checked], delay_ns))
         return ids[0]
 

@@ -198,15 +198,22 @@ class Engine:
 
         Hot: one turn under the lock (benchmarks/publish_one.py).
         """
-        if self.is_synced or topic.is_ephemeral:
+        if self.is_synced:
             return self.run(Publish(topic, [body], 0))[0]  # type: ignore[no-any-return]
         try:
-            return self._publish_one(topic, body)
+            return self.publish_one_now(topic, body)
         except (StoreFullError, StorageFailedError) as error:
             self._after_failure(error)
         return self.publish_one(topic, body)
 
-    def _publish_one(self, topic: Topic, body: bytes) -> bytes:
+    def publish_one_now(self, topic: Topic, body: bytes) -> bytes:
+        """As `publish_one`, below "fsync" and without waiting for room.
+
+        Raises:
+            StoreFullError, StorageFailedError: It did not happen, and can be tried by `run`.
+        """
+        if topic.is_ephemeral:
+            return self.run_now(Publish(topic, [body], 0))[0]  # type: ignore[no-any-return]
         wall_ns = self._wall_ns()
         broker = self.broker
         with self.lock:
@@ -274,8 +281,8 @@ class Engine:
         Raises:
             StoreFullError, StorageFailedError: It did not happen, and can be tried by `run`.
         """
-        turn_lsn = self.turn_lsn
         with self.lock:
+            turn_lsn = self.turn_lsn
             try:
                 turn = self._decide_turn([op])
             finally:
@@ -366,7 +373,7 @@ class Engine:
         while True:
             try:
                 with self.lock:
-                    turn = self._decide_turn(ops)
+                    turn = self._decide_turn(ops, waits_for_sync=True)
                 if self.turn_lsn:
                     self.storage.sync()
                 with self.lock:
@@ -380,7 +387,7 @@ class Engine:
         """Decide, journal and apply at once. Under the lock."""
         self._apply_turn(self._decide_turn(ops))
 
-    def _decide_turn(self, ops: list[Op]) -> list[Op]:
+    def _decide_turn(self, ops: list[Op], *, waits_for_sync: bool = False) -> list[Op]:
         """Decide and journal; return what is to be applied. What cannot be promised gets its error."""
         if self._is_busy or self.state is not State.OPEN:
             self._refuse()
@@ -401,8 +408,8 @@ class Engine:
                     turn.append(op)
             if entries and self.is_durable:
                 payload = b"".join(entries)
-                lsn = self._append(payload)
-                self.turn_lsn = lsn if self.is_synced else 0
+                lsn = self._append(payload, waits_for_sync=waits_for_sync)
+                self.turn_lsn = lsn if waits_for_sync else 0
             self.unsettled_bytes += sum(map(len, entries))
         except BaseException as error:
             self._break(error)
@@ -427,7 +434,7 @@ class Engine:
 
     # -- the journal ----------------------------------------------------------------------
 
-    def _append(self, payload: bytes) -> int:
+    def _append(self, payload: bytes, *, waits_for_sync: bool = False) -> int:
         """Journal a promise, with the progress that waits ahead of it. Under the lock."""
         if self.is_refusing or (self.background is not None and self.background.is_rescuing):
             error = StorageFailedError("the journal failed before", outcome_unknown=self.is_refusing)
@@ -436,7 +443,7 @@ class Engine:
         progress = self.broker.progress
         if progress:
             payload = layout.pack_progress(progress) + payload
-        lsn = self.storage.append(payload)
+        lsn = self.storage.append(payload, waits_for_sync=waits_for_sync)
         if progress:
             progress.clear()
         self._journaled(len(payload))

@@ -132,12 +132,12 @@ class DurableStorage:
 
     # -- the journal ----------------------------------------------------------------------
 
-    def append(self, payload: bytes, *, is_promise: bool = True) -> int:
+    def append(self, payload: bytes, *, is_promise: bool = True, waits_for_sync: bool = False) -> int:
         """See Storage.append."""
         if is_promise and self._limit_bytes is not None and not self._is_below_limit(len(payload)):
             raise StoreFullError(f"max_store_bytes={self._limit_bytes}", len(payload))
         try:
-            return self.journal.append(payload)
+            return self.journal.append(payload, waits_for_sync=waits_for_sync)
         except JournalFullError as error:
             raise StoreFullError(f"no room in the journal {error}", len(payload)) from error
         except OSError as error:

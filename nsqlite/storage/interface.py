@@ -55,13 +55,15 @@ class Storage(Protocol):
     def recover(self) -> NodeState:
         """What was promised before. Called once, first."""
 
-    def append(self, payload: bytes, *, is_promise: bool = True) -> int:
+    def append(self, payload: bytes, *, is_promise: bool = True, waits_for_sync: bool = False) -> int:
         """Write one record, all or nothing; return its log sequence number.
 
         Under the node's lock. Once this returns the record survives the process.
 
         Args:
             is_promise: Whether a limit on the store holds; progress makes room.
+            waits_for_sync: The caller calls `sync` at once, and the record need not
+                survive anything before that returns.
 
         Raises:
             StoreFullError: Nothing was written.
