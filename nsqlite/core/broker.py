@@ -151,14 +151,15 @@ class Broker:
                 topic.tail = None
                 topic.log.settled_end = topic.end
             elif (written := state.topics.get(topic.number)) is not None:
-                self._cache_runs(topic, written.runs)
+                unsettled = topic.log.unsettled()
                 topic.log.settled_end = written.end
+                self._cache_runs(topic, unsettled[: len(unsettled) - len(topic.log.unsettled())])
         self._evict()
 
     def loaded(self, topic: Topic, runs: Iterable[AnyRun]) -> None:
-        """Take up runs that were read back from storage."""
+        """Take up runs that were read back from storage. They stay at least until the next are."""
+        self._evict()  # before: in a cache smaller than a run, it would go before anybody took it
         self._cache_runs(topic, topic.loaded(runs))
-        self._evict()
 
     def _cache_runs(self, topic: Topic, runs: Iterable[AnyRun]) -> None:
         for run in runs:
