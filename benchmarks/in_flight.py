@@ -1,12 +1,13 @@
 """100,000 messages are in flight: what does each cost in bytes?
 
-Read twice: while the caller holds the messages it was given, and after it dropped them, when what is
-left is the node's own. Their bodies are among it: the caller holds a copy, the node its cached runs.
+Taken twice, in processes of their own: with a caller that keeps every message it is given, and with
+one that drops it at once, so that what is left is the node's own.
 """
 
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import nsqlite
@@ -17,20 +18,22 @@ MESSAGES = 100_000
 
 def answer(bench: Bench) -> Iterator[Figure]:
     """Received one at a time, and a hundred a call."""
-    for way, how in (("one", "received one by one"), ("many", "received by 100")):
-        values = bench.repeat(lambda way=way: _story(bench, way))
-        for name, part in (("node", "the node's own"), ("held", "with the message the caller holds")):
-            what = f"{MESSAGES:,} in flight, {how}: each, {part}"
-            yield Figure(what, median(values[name]), "bytes", None, values[name])
+    for way, how in (("one", "one by one"), ("many", "by 100")):
+        for fate, part in (("dropped", "the node's own"), ("kept", "with the message the caller keeps")):
+            values = bench.repeat(partial(_story, bench, way, fate))["each"]
+            yield Figure(
+                f"{MESSAGES:,} in flight, received {how}: each, {part}", median(values), "bytes", None, values
+            )
 
 
-def _story(bench: Bench, way: str) -> dict[str, float]:
+def _story(bench: Bench, way: str, fate: str) -> dict[str, float]:
     with bench.folder() as path:
-        return in_child(__file__, way, path / "store")
+        return in_child(__file__, path / "store", way, fate)
 
 
-def hold(path: Path, way: str) -> dict[str, float]:
-    """Receive all without an answer, then drop what was received."""
+def hold(path: Path, way: str, fate: str) -> dict[str, float]:
+    """Receive all, answer none."""
+    count = 1 if way == "one" else BATCH
     with nsqlite.open(path, durability="commit") as node:
         topic = node.topic("bench")
         channel = topic.channel("channel")
@@ -38,20 +41,17 @@ def hold(path: Path, way: str) -> dict[str, float]:
         for start in range(0, MESSAGES, BATCH):
             topic.publish_many(every[start : start + BATCH])
         node.sync()
-        messages: list[nsqlite.Message | None] = [None] * MESSAGES
+        kept: list[nsqlite.Message | None] = [None] * MESSAGES
         waiting = rss_anon_bytes()
-        if way == "one":
-            for index in range(MESSAGES):
-                messages[index] = channel.receive()
-        else:
-            for start in range(0, MESSAGES, BATCH):
-                messages[start : start + BATCH] = channel.receive_many(BATCH)
-        held = rss_anon_bytes()
+        for start in range(0, MESSAGES, count):
+            messages = [channel.receive()] if way == "one" else channel.receive_many(BATCH)
+            if fate == "kept":
+                kept[start : start + count] = messages
+        messages = []
+        each = (rss_anon_bytes() - waiting) / MESSAGES
         assert channel.in_flight_count == MESSAGES
-        messages.clear()
-        node_alone = rss_anon_bytes()
-    return {"held": (held - waiting) / MESSAGES, "node": (node_alone - waiting) / MESSAGES}
+    return {"each": each}
 
 
 if __name__ == "__main__":
-    print(json.dumps(hold(Path(sys.argv[2]), sys.argv[1])))
+    print(json.dumps(hold(Path(sys.argv[1]), sys.argv[2], sys.argv[3])))
