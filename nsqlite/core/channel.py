@@ -130,16 +130,16 @@ class Channel:
             if self.stepped_ahead or self.skips:
                 self._step_over()
             has_fresh = self.cursor < self.topic.routed
-            if self.ready and (self._is_ready_next or self.recovered or not has_fresh):
+            is_fresh = not (self.ready and (self._is_ready_next or self.recovered or not has_fresh))
+            if not is_fresh:
                 found = self._pick_ready(limit)
-                self._is_ready_next = False
             elif has_fresh:
                 found = self._pick_fresh(limit)
-                self._is_ready_next = True
             else:
                 break
             if found is None:
-                break
+                break  # the same again next time: were it the others' turn, loads might evict each other for ever
+            self._is_ready_next = is_fresh
             run, seq, count, attempts = found
             delivery = Delivery(
                 run, seq, count, attempts, now_ns + timeout_ns, now_ns + max_timeout_ns, timeout_ns, consumer
@@ -148,6 +148,34 @@ class Channel:
             taken.append(delivery)
             limit -= count
         return taken
+
+    def take_fresh(self, now_ns: int, timeout_ns: int, max_timeout_ns: int) -> Delivery | None:
+        """Hand out the next fresh message in the plainest case; None leaves it to `take`.
+
+        Hot: a third less than `take` (benchmarks/memory_one.py).
+        """
+        seq, run = self.cursor, self.current
+        if (
+            run is None
+            or seq - run.first_seq >= run.count
+            or seq >= self.topic.routed
+            or self.ready
+            or self.stepped_ahead
+            or self.skips
+            or self.is_paused
+        ):
+            return None
+        self.cursor = seq + 1
+        if self.progress is not None:
+            self.progress.append((HANDED, self.number, seq, 1))
+        deadline_ns = now_ns + timeout_ns
+        delivery = Delivery(run, seq, 1, 1, deadline_ns, now_ns + max_timeout_ns, timeout_ns, None)
+        self.in_flight[seq] = delivery
+        self.deadlines.add(delivery)
+        if deadline_ns < self.next_due_ns:
+            self.next_due_ns = deadline_ns
+        self._is_ready_next = True
+        return delivery
 
     def _pick_fresh(self, limit: int) -> tuple[AnyRun, int, int, int] | None:
         """Move the cursor over up to `limit` messages of one run."""
