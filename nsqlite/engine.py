@@ -521,6 +521,36 @@ class Engine:
 
     # -- receiving ------------------------------------------------------------------------
 
+    def take_one(self, channel: Channel) -> Delivery | None:
+        """Hand out one message to a plain `receive`; None if it must be waited for or loaded.
+
+        Hot: benchmarks/memory_one.py, benchmarks/commit_one.py.
+        """
+        now_ns = self._monotonic_ns()
+        with self.lock:
+            if self._is_busy or self.state is not State.OPEN or channel.is_deleted:
+                self._refuse(None, channel)
+            self._is_busy = True
+            try:
+                if now_ns >= channel.next_due_ns:
+                    self.broker.tick(channel, now_ns)
+                delivery = channel.take_fresh(now_ns, self._timeout_ns, self._max_timeout_ns)
+                if delivery is None:
+                    deliveries = self._take(channel, 1, None, now_ns)
+                    delivery = deliveries[0] if deliveries else None
+                elif channel.waiters:
+                    self.broker.attend(channel)
+                if self.broker.progress:
+                    self.flush_progress()
+            except BaseException as error:
+                self._break(error)
+                raise
+            finally:
+                self._is_busy = False
+        if self.broker.wakes:
+            self.wake()
+        return delivery
+
     def take(self, channel: Channel, limit: int, consumer: Consumer | None = None) -> list[Delivery]:
         """Hand out what is ready; [] if nothing is, or if it must be loaded first (`channel.missing`).
 

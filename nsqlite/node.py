@@ -329,12 +329,12 @@ class Channel:
         """
         core = self._core
         engine = self._engine
-        deliveries = engine.take(core, 1)
-        if not deliveries:
+        delivery = engine.take_one(core)
+        if delivery is None:
             deliveries = engine.receive(core, 1, engine.until_ns(timeout_to_ns(timeout)))
             if not deliveries:
                 return None
-        delivery = deliveries[0]
+            delivery = deliveries[0]
         return Message(engine, core, delivery, delivery.first_seq)
 
     def receive_many(self, limit: int, timeout: Seconds | None = None) -> list[Message]:
