@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Final
 
 import attrs
@@ -60,6 +60,11 @@ class DurableStorage:
                 os.makedirs(os.path.join(self.path, folder), mode=0o700, exist_ok=True)
             self.lmdb = self._lmdb = LmdbStore(os.path.join(self.path, "lmdb"), self.path)
             self._meta = self._read_meta()
+            if not self._meta.epoch:  # new, or never got so far: its names must last before its first promise
+                sync_folder(self._lmdb.folder)
+                sync_folder(self.path)
+                with suppress(PermissionError):  # a folder that may be passed through but not read
+                    sync_folder(os.path.dirname(self.path))
         except BaseException as error:
             self._give_up()
             if isinstance(error, OSError) and not isinstance(error, StoreError):

@@ -8,6 +8,7 @@ import threading
 from typing import Final
 
 from nsqlite.errors import NetworkFilesystemError, StoreLockedError, StorePathError
+from nsqlite.storage.journal import sync_folder
 
 NETWORK_FILESYSTEMS: Final = frozenset(
     "nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs 9p afs ceph fuse.sshfs fuse.glusterfs glusterfs lustre "
@@ -90,6 +91,10 @@ def prepare(path: str, *, allow_network_filesystem: bool) -> str:
         raise NetworkFilesystemError(path, kind)
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
+        made = path
+        while made != parent:  # a name lasts once the folder it is in is synced
+            made = os.path.dirname(made)
+            sync_folder(made)
     except OSError as error:
         raise StorePathError(path, f"the folder cannot be made ({error.strerror})") from error
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
