@@ -41,10 +41,14 @@ def check_bodies(bodies: Iterable[BytesLike], options: Options) -> list[bytes]:
     batch = list(bodies)
     if not batch:
         return []
-    if set(map(type, batch)) != {bytes} or not all(batch) or max(map(len, batch)) > options.max_msg_size:
+    if set(map(type, batch)) != {bytes}:
         batch = [check_body(body, options.max_msg_size, index) for index, body in enumerate(batch)]
     checked: list[bytes] = batch  # type: ignore[assignment]  # all are bytes by now
-    size = sum(map(len, checked))
+    sizes = list(map(len, checked))
+    if min(sizes) == 0 or max(sizes) > options.max_msg_size:
+        for index, body in enumerate(checked):
+            check_body(body, options.max_msg_size, index)
+    size = sum(sizes)
     if size > options.max_batch_bytes:
         raise MessageTooBigError(size, options.max_batch_bytes, "max_batch_bytes")
     return checked

@@ -227,7 +227,7 @@ class Engine:
                 size = len(frame)
                 if self.is_durable:
                     kind = layout.ROUTED if topic.is_flowing else layout.PUBLISHED
-                    self._append(_PACK_PUBLISH(kind, topic.number, topic.end, message_id, 1, 0, size) + frame)
+                    self._append([_PACK_PUBLISH(kind, topic.number, topic.end, message_id, 1, 0, size), frame])
                 broker.next_id = message_id + 1
                 topic.append_frame(frame, message_id)
                 self.unsettled_bytes += size
@@ -407,8 +407,7 @@ class Engine:
                 else:
                     turn.append(op)
             if entries and self.is_durable:
-                payload = b"".join(entries)
-                lsn = self._append(payload, waits_for_sync=waits_for_sync)
+                lsn = self._append(entries, waits_for_sync=waits_for_sync)
                 self.turn_lsn = lsn if waits_for_sync else 0
             self.unsettled_bytes += sum(map(len, entries))
         except BaseException as error:
@@ -434,7 +433,7 @@ class Engine:
 
     # -- the journal ----------------------------------------------------------------------
 
-    def _append(self, payload: bytes, *, waits_for_sync: bool = False) -> int:
+    def _append(self, pieces: list[bytes], *, waits_for_sync: bool = False) -> int:
         """Journal a promise, with the progress that waits ahead of it. Under the lock."""
         if self.is_refusing or (self.background is not None and self.background.is_rescuing):
             error = StorageFailedError("the journal failed before", outcome_unknown=self.is_refusing)
@@ -442,21 +441,21 @@ class Engine:
             raise error
         progress = self.broker.progress
         if progress:
-            payload = layout.pack_progress(progress) + payload
-        lsn = self.storage.append(payload, waits_for_sync=waits_for_sync)
+            pieces = [layout.pack_progress(progress), *pieces]
+        lsn = self.storage.append(pieces, waits_for_sync=waits_for_sync)
         if progress:
             progress.clear()
-        self._journaled(len(payload))
+        self._journaled(pieces)
         return lsn
 
-    def _journaled(self, size: int) -> None:
+    def _journaled(self, pieces: list[bytes]) -> None:
         background = self.background
         if background is None:
             return
         if not background.is_awake:
             background.rouse()
         if self.is_settling:
-            self._yielded_bytes += size
+            self._yielded_bytes += sum(map(len, pieces))
             if self._yielded_bytes >= YIELD_BYTES:
                 self._yielded_bytes = 0
                 self.broker.wakes.append(_GIVE_WAY)
@@ -473,14 +472,14 @@ class Engine:
             self.is_progress_ahead = True
             return
         try:
-            self.storage.append(payload, is_promise=False)
+            self.storage.append([payload], is_promise=False)
         except StoreFullError:
             self.is_progress_ahead = True  # memory has it, and the next settlement writes what memory has
         except StorageFailedError as error:
             if self.background is not None:
                 self.background.ask_rescue(error)
         else:
-            self._journaled(len(payload))
+            self._journaled([payload])
 
     def _ask_settlement(self) -> None:
         if self.background is not None:

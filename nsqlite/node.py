@@ -448,17 +448,17 @@ def finish_many(engine: Engine, core: CoreChannel, messages: Sequence[HeldMessag
     """Finish messages of one channel; see Channel.finish_many."""
     held: list[tuple[Delivery, list[int]]] = []
     last: Delivery | None = None
-    seqs: list[int] = []
+    add = [].append
     for message in messages:
         delivery = message._delivery
-        if delivery is not last or message._channel is not core:
+        if delivery is not last:
             if message._channel is not core:
                 raise NotInFlightError([message.id])
-            seqs = []
+            seqs: list[int] = []
             held.append((delivery, seqs))
-            last = delivery
-        seqs.append(message._seq)
-        message.is_answered = True
+            last, add = delivery, seqs.append
+        add(message._seq)
+        message._is_answered = True
     missed = set(engine.finish_many(core, held))
     if missed:
         raise NotInFlightError([message.id for message in messages if message._seq in missed])

@@ -92,8 +92,8 @@ class Publish(Op):
         if room is not None and room < len(bodies):
             self._dropped = len(bodies) - room
             bodies = bodies[:room]
-        for part in split_bodies(bodies) if bodies else ():
-            run, part_ids = build_run(seq, message_id, part, wall_ns, due_wall_ns)
+        for part, sizes in split_bodies(bodies) if bodies else ():
+            run, part_ids = build_run(seq, message_id, part, wall_ns, due_wall_ns, sizes)
             self._runs.append(run)
             ids += part_ids
             seq += run.count

@@ -31,6 +31,7 @@ ID_AT: Final = 18
 TIMESTAMP_AT: Final = 8
 SIZE_OVERHEAD: Final = 30
 SPLIT_BYTES: Final = 64 * 1024
+WORTH_JOINING_BYTES: Final = 8 * 1024
 OPEN_RUN_LIMIT: Final = 256
 _SIZE: Final = struct.Struct(">I")
 _TIMESTAMP: Final = struct.Struct(">q")
@@ -157,7 +158,12 @@ AnyRun = Run | OpenRun
 
 
 def build_run(
-    first_seq: int, first_id: int, bodies: Sequence[bytes], timestamp_ns: int, due_ns: int
+    first_seq: int,
+    first_id: int,
+    bodies: Sequence[bytes],
+    timestamp_ns: int,
+    due_ns: int,
+    sizes: Sequence[int] | None = None,
 ) -> tuple[Run, list[bytes]]:
     """Encode bodies, at least one, as a run; also return the ids.
 
@@ -167,7 +173,8 @@ def build_run(
     """
     count = len(bodies)
     ids = format_ids(first_id, count)
-    sizes = list(map(len, bodies))
+    if sizes is None:
+        sizes = list(map(len, bodies))
     if sizes.count(sizes[0]) == count:
         size = sizes[0]
         head = HEAD.pack(size + SIZE_OVERHEAD, FRAME_TYPE_MESSAGE, timestamp_ns, 1)
@@ -183,19 +190,20 @@ def build_run(
     return Run(first_seq, first_id, count, due_ns, b"".join(pieces), stride, offsets), ids
 
 
-def split_bodies(bodies: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Cut a batch into stretches of about SPLIT_BYTES of frames each, in order."""
-    if sum(map(len, bodies)) + BODY_AT * len(bodies) <= SPLIT_BYTES:
-        yield bodies
+def split_bodies(bodies: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], Sequence[int]]]:
+    """Cut a batch into stretches of about SPLIT_BYTES of frames each, in order, with their sizes."""
+    sizes = list(map(len, bodies))
+    if sum(sizes) + BODY_AT * len(sizes) <= SPLIT_BYTES:
+        yield bodies, sizes
         return
     start, held = 0, 0
-    for index, body in enumerate(bodies):
-        size = len(body) + BODY_AT
+    for index, size in enumerate(sizes):
+        size += BODY_AT
         if held and held + size > SPLIT_BYTES:
-            yield bodies[start:index]
+            yield bodies[start:index], sizes[start:index]
             start, held = index, 0
         held += size
-    yield bodies[start:]
+    yield bodies[start:], sizes[start:]
 
 
 def run_from_frames(first_seq: int, first_id: int, count: int, due_ns: int, frames: bytes) -> Run:
@@ -231,7 +239,7 @@ def timestamp_of(frame: bytes) -> int:
 
 
 def join_runs(runs: Sequence[AnyRun]) -> list[Run]:
-    """Neighbours whose seqs and ids go on and that are not delayed, joined to one run each."""
+    """Small neighbours whose seqs and ids go on and that are not delayed, joined to one run each."""
     joined: list[Run] = []
     group: list[Run] = []
     for each in runs:
@@ -242,6 +250,7 @@ def join_runs(runs: Sequence[AnyRun]) -> list[Run]:
             and last.first_id + last.count == run.first_id
             and not run.due_ns
             and not last.due_ns
+            and len(run.frames) < WORTH_JOINING_BYTES
         ):
             joined.append(_joined(group))
             group = []

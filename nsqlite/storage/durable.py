@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Final
 
@@ -18,7 +19,7 @@ from nsqlite.state import ChannelState, NodeState, TopicState
 from nsqlite.storage.interface import Damage
 from nsqlite.storage.journal import Journal, JournalFullError, find_segments, read_records, sync_folder
 from nsqlite.storage.on_lmdb import LmdbStore, Meta
-from nsqlite.storage.place import IN_PLACE_FILESYSTEMS, Claim, filesystem_of, prepare
+from nsqlite.storage.place import IN_PLACE_FILESYSTEMS, Claim, filesystem_of, prepare, tidy
 from nsqlite.storage.replay import Replay
 from nsqlite.storage.segment import Segment
 
@@ -56,6 +57,7 @@ class DurableStorage:
         self.journal: Journal
         self._lmdb: LmdbStore | None = None
         try:
+            tidy(self.path)
             for folder in ("lmdb", "journal"):
                 os.makedirs(os.path.join(self.path, folder), mode=0o700, exist_ok=True)
             self.lmdb = self._lmdb = LmdbStore(os.path.join(self.path, "lmdb"), self.path)
@@ -137,14 +139,16 @@ class DurableStorage:
 
     # -- the journal ----------------------------------------------------------------------
 
-    def append(self, payload: bytes, *, is_promise: bool = True, waits_for_sync: bool = False) -> int:
+    def append(
+        self, pieces: Sequence[bytes], *, is_promise: bool = True, waits_for_sync: bool = False
+    ) -> int:
         """See Storage.append."""
-        if is_promise and self._limit_bytes is not None and not self._is_below_limit(len(payload)):
-            raise StoreFullError(f"max_store_bytes={self._limit_bytes}", len(payload))
+        if is_promise and self._limit_bytes is not None and not self._is_below_limit(sum(map(len, pieces))):
+            raise StoreFullError(f"max_store_bytes={self._limit_bytes}", sum(map(len, pieces)))
         try:
-            return self.journal.append(payload, waits_for_sync=waits_for_sync)
+            return self.journal.append(pieces, waits_for_sync=waits_for_sync)
         except JournalFullError as error:
-            raise StoreFullError(f"no room in the journal {error}", len(payload)) from error
+            raise StoreFullError(f"no room in the journal {error}", sum(map(len, pieces))) from error
         except OSError as error:
             raise StorageFailedError(str(error), outcome_unknown=False) from error
 
@@ -259,12 +263,21 @@ class DurableStorage:
     def close(self, *, is_settled: bool = False) -> None:
         """Let go of everything; of a settled journal nothing is left."""
         try:
-            if hasattr(self, "journal"):
-                self.journal.close(is_settled=is_settled)
-                if is_settled:
-                    sync_folder(self._journal_folder)
+            self._close_journal(is_settled=is_settled)
         finally:
             self._give_up()
+
+    def _close_journal(self, *, is_settled: bool) -> None:
+        if hasattr(self, "journal"):
+            self.journal.close(is_settled=is_settled)
+            if is_settled:
+                sync_folder(self._journal_folder)
+
+    def close_files(self) -> None:
+        """Let go of a settled store's files, of which the journal's go, but keep the claim."""
+        self._close_journal(is_settled=True)
+        del self.journal
+        self.lmdb.close()
 
     def forget(self) -> None:
         """In a forked child: close descriptors, touch nothing else."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Final
 
@@ -72,8 +72,8 @@ class Journal:
 
     # -- appending ------------------------------------------------------------------------
 
-    def append(self, payload: bytes, *, waits_for_sync: bool = False) -> int:
-        """Write one record.
+    def append(self, pieces: Sequence[bytes], *, waits_for_sync: bool = False) -> int:
+        """Write one record, whose payload is the pieces joined.
 
         Hot: about 1 µs mapped (benchmarks/publish_one.py).
 
@@ -86,7 +86,7 @@ class Journal:
             JournalFullError: Nothing was written.
             OSError: The record may be there in part.
         """
-        size = len(payload)
+        size = sum(map(len, pieces))
         segment = self.used[-1]
         at = segment.position
         if at + size + 16 > segment.size_bytes:
@@ -94,8 +94,10 @@ class Journal:
             at = segment.position
         lsn = self.lsn + 1
         numbers = LENGTH_LSN.pack(size, lsn)
-        crc = zlib.crc32(payload, zlib.crc32(numbers, self._seed))
-        data = CRC.pack(crc) + numbers + payload
+        crc = zlib.crc32(numbers, self._seed)
+        for piece in pieces:
+            crc = zlib.crc32(piece, crc)
+        data = b"".join((CRC.pack(crc), numbers, *pieces))
         if not self._writes_on_sync:
             segment.write(at, data)
         elif waits_for_sync:

@@ -217,8 +217,11 @@ def unpack_channel(number: int, value: bytes) -> ChannelState:
 def pack_row(key: bytes, runs: Sequence[Run]) -> bytes:
     """A log row: runs in order, each with its head, under one checksum."""
     heads = [_PART.pack(run.first_seq, run.first_id, run.count, run.due_ns, len(run.frames)) for run in runs]
-    rest = b"".join((len(runs).to_bytes(2, "little"), *heads, *(run.frames for run in runs)))
-    return CRC.pack(zlib.crc32(rest, zlib.crc32(key))) + rest
+    head = len(runs).to_bytes(2, "little") + b"".join(heads)
+    crc = zlib.crc32(head, zlib.crc32(key))
+    for run in runs:
+        crc = zlib.crc32(run.frames, crc)
+    return b"".join((CRC.pack(crc), head, *(run.frames for run in runs)))
 
 
 def unpack_row(key: bytes, value: bytes | memoryview) -> list[Run] | None:

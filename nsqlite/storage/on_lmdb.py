@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -90,8 +91,7 @@ class LmdbStore:
             self._refuse_truncated()
             if not self.is_read_only:
                 self._env.reader_check()
-            for name in TABLES:
-                self._dbs[name] = self._env.open_db(name, create=not self.is_read_only)
+            self._open_tables()
         except lmdb.NotFoundError as error:
             self._env.close()
             raise StoreDamagedError(self.store_path, f"a table is missing ({error})") from error
@@ -101,6 +101,19 @@ class LmdbStore:
         except StoreDamagedError:
             self._env.close()
             raise
+
+    def _open_tables(self) -> None:
+        """Open all tables, or make them, all or none: who ends half-way leaves a new store.
+
+        A reader of a new store finds none, and nothing in it.
+        """
+        if self._env.stat()["entries"]:
+            for name in TABLES:
+                self._dbs[name] = self._env.open_db(name, create=False)
+        elif not self.is_read_only:
+            with self._env.begin(write=True) as txn:
+                for name in TABLES:
+                    self._dbs[name] = self._env.open_db(name, txn=txn)
 
     def _refuse_truncated(self) -> None:
         """A file shorter than LMDB thinks would end the process with SIGBUS when it is read."""
@@ -137,14 +150,30 @@ class LmdbStore:
             return int(pages * self._env.stat()["psize"])
 
     def copy(self, folder: str, *, is_compact: bool) -> None:
-        """Write a consistent copy into an empty folder, synced."""
-        with self._gate:
-            self._env.copy(folder, compact=is_compact)
+        """Write a consistent copy into an empty folder, as private as this one; the file is synced.
+
+        Raises:
+            StoreFullError, StorageFailedError: What was written of it is left for the caller to remove.
+        """
+        try:
+            with self._gate:
+                self._env.copy(folder, compact=is_compact)
+        except lmdb.Error as error:
+            raise _writing_error(error) from error
+        fd = os.open(os.path.join(folder, "data.mdb"), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fchmod(fd, 0o600)
+            os.fsync(fd)  # LMDB's own copying does not
+        finally:
+            os.close(fd)
 
     @contextmanager
     def _reading(self) -> Iterator[Any]:
-        with self._gate, self._env.begin(buffers=True) as txn:
-            yield txn
+        try:
+            with self._gate, self._env.begin(buffers=True) as txn:
+                yield txn
+        except lmdb.Error as error:
+            raise _opening_error(self.store_path, error) from error
 
     # -- reading --------------------------------------------------------------------------
 
@@ -154,17 +183,28 @@ class LmdbStore:
         Raises:
             StoreVersionError: It is of a later format.
         """
-        with self._reading() as txn:
-            raw = {bytes(key): bytes(value) for key, value in txn.cursor(self._dbs[b"meta"])}
-            if not raw:
-                return None
+        raw = dict(self.table(b"meta"))
+        if not raw:
+            return None
         version = int.from_bytes(raw[b"format"], "little")
         if version > layout.FORMAT_VERSION:
             raise StoreVersionError(self.store_path, version, layout.FORMAT_VERSION)
         return Meta(raw[b"store_id"], _number(raw, b"epoch"), _number(raw, b"node_id"))
 
     def load(self) -> NodeState:
-        """All but the log, as of the last settlement. O(topics, channels, exceptions)."""
+        """All but the log, as of the last settlement. O(topics, channels, exceptions).
+
+        Raises:
+            StoreDamagedError: The tables do not fit together; `nsqlite check` says where.
+        """
+        if not self._dbs:
+            return NodeState()
+        try:
+            return self._load()
+        except (KeyError, ValueError, struct.error) as error:
+            raise StoreDamagedError(self.store_path, f"a row cannot be understood ({error!r})") from error
+
+    def _load(self) -> NodeState:
         with self._reading() as txn:
             raw = {bytes(key): bytes(value) for key, value in txn.cursor(self._dbs[b"meta"])}
             state = NodeState(_number(raw, b"settled"), _number(raw, b"last_id"), _number(raw, b"next_number", 1))
@@ -225,21 +265,17 @@ class LmdbStore:
                 return Damage(start, layout.LOG_KEY.unpack(cursor.key())[1])
         return Damage(start, -1)
 
-    def rows(self, topic: int) -> Iterator[tuple[int, list[Run] | None]]:
-        """All rows of a topic's log, damaged ones as None. For audits: holds one transaction."""
-        with self._reading() as txn:
-            for key, value in _prefixed(txn.cursor(self._dbs[b"log"]), layout.TOPIC_KEY.pack(topic)):
-                yield layout.LOG_KEY.unpack(key)[1], layout.unpack_row(bytes(key), value)
+    def table(self, name: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All rows of a table, as they are, in the order of their keys. For audits: holds a transaction.
 
-    def orphans(self, topics: set[int]) -> Iterator[str]:
-        """Rows of topics that do not exist, a sentence each."""
+        Raises:
+            StoreDamagedError: LMDB cannot read on.
+        """
+        if not self._dbs:
+            return
         with self._reading() as txn:
-            for name in (b"channels", b"log", b"exceptions", b"stepped"):
-                seen = {bytes(key[:4]) for key in txn.cursor(self._dbs[name]).iternext(keys=True, values=False)}
-                for prefix in sorted(seen):
-                    number = layout.TOPIC_KEY.unpack(prefix)[0]
-                    if number not in topics:
-                        yield f"table {name.decode()} has rows of topic number {number}, which does not exist"
+            for key, value in txn.cursor(self._dbs[name]):
+                yield bytes(key), bytes(value)
 
     # -- writing --------------------------------------------------------------------------
 

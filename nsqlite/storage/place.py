@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import threading
 from typing import Final
 
@@ -15,6 +16,7 @@ NETWORK_FILESYSTEMS: Final = frozenset(
     "gfs2 ocfs2 beegfs gpfs ncpfs coda davfs fuse.davfs2 fuse.s3fs fuse.rclone virtiofs".split()
 )
 IN_PLACE_FILESYSTEMS: Final = frozenset("ext2 ext3 ext4 xfs tmpfs".split())
+COMPACTING: Final = "compacting"  # folder of a compaction in progress
 _open_here: set[tuple[int, int]] = set()
 _guard: Final = threading.Lock()
 
@@ -37,6 +39,7 @@ class Claim:
         """
         self.path = path
         self._fd = -1
+        self._is_held = False
         stat = os.stat(path)
         self._key = (stat.st_dev, stat.st_ino)
         with _guard:
@@ -44,6 +47,7 @@ class Claim:
                 raise StoreLockedError(path, os.getpid())
             self._lock(os.path.join(path, "owner"), is_shared=is_shared)
             _open_here.add(self._key)
+            self._is_held = True
 
     def _lock(self, file: str, *, is_shared: bool) -> None:
         if is_shared and not os.path.exists(file):
@@ -51,9 +55,9 @@ class Claim:
         flags = os.O_RDONLY if is_shared else os.O_RDWR | os.O_CREAT
         fd = os.open(file, flags | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
-            pid = _pid_in(fd)
+            pid = _holder(fd) or _pid_in(fd)
             os.close(fd)
             raise StoreLockedError(self.path, pid) from error
         if not is_shared:
@@ -62,9 +66,11 @@ class Claim:
         self._fd = fd
 
     def release(self) -> None:
-        """Let others open the store."""
+        """Let others open the store. Twice is fine, whoever has it by then."""
         with _guard:
-            _open_here.discard(self._key)
+            if self._is_held:
+                self._is_held = False
+                _open_here.discard(self._key)
             self.forget()
 
     def forget(self) -> None:
@@ -105,6 +111,32 @@ def prepare(path: str, *, allow_network_filesystem: bool) -> str:
     return path
 
 
+def find_store(path: str) -> str:
+    """The absolute path of a store that is there. Makes nothing.
+
+    Raises:
+        StorePathError: It is missing, or something else.
+    """
+    path = os.path.abspath(path)
+    if not os.path.lexists(path):
+        raise StorePathError(path, "there is nothing at this path")
+    if not os.path.isdir(path):
+        raise StorePathError(path, "it is no folder, so it is no store")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise StorePathError(path, "the folder is not readable for this user")
+    data = os.path.join(path, "lmdb", "data.mdb")
+    if not os.path.isfile(data):
+        raise StorePathError(path, "it is no store: it has no lmdb/data.mdb")
+    if not os.access(data, os.R_OK):
+        raise StorePathError(path, "its lmdb/data.mdb is not readable for this user")
+    return path
+
+
+def tidy(path: str) -> None:
+    """Remove what a compaction left that was broken off. Only for who has claimed the store."""
+    shutil.rmtree(os.path.join(path, COMPACTING), ignore_errors=True)
+
+
 def filesystem_of(path: str, mounts: str = "/proc/self/mountinfo") -> str:
     """The kind of filesystem a path is on, "" where the system does not say."""
     try:
@@ -120,6 +152,24 @@ def filesystem_of(path: str, mounts: str = "/proc/self/mountinfo") -> str:
         if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= best:
             best, kind = len(point), right.split(" ")[0]
     return kind
+
+
+def _holder(fd: int, locks: str = "/proc/locks") -> int:
+    """Who holds a lock on this file by the system's word, 0 where it does not say.
+
+    The owner's file names the last one who opened the store, which a reader is not.
+    """
+    stat = os.fstat(fd)
+    file = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino}"
+    try:
+        with open(locks, encoding="ascii", errors="replace") as table:
+            for line in table:
+                fields = line.split()
+                if fields[1:2] == ["FLOCK"] and fields[5:6] == [file] and int(fields[4]) > 0:
+                    return int(fields[4])
+    except (OSError, ValueError):
+        pass
+    return 0
 
 
 def _pid_in(fd: int) -> int:

@@ -10,6 +10,7 @@ from nsqlite.storage.layout import SEGMENT_HEAD, pack_segment_head
 
 _ZEROS: Final = bytes(1 << 20)
 _PAGE: Final = 4096
+MAPPED_WRITE_BYTES: Final = 4096  # above, one system call costs less than a fault a page
 
 
 class Segment:
@@ -82,7 +83,7 @@ class Segment:
         Raises:
             OSError: On a failed or short write.
         """
-        if self.map is not None:
+        if self.map is not None and len(data) <= MAPPED_WRITE_BYTES:
             self.map[at : at + len(data)] = data
         elif (written := os.pwrite(self.fd, data, at)) != len(data):
             raise OSError(f"short write: {written} of {len(data)} bytes")
