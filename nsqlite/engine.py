@@ -198,13 +198,13 @@ class Engine:
 
         Hot: one turn under the lock (benchmarks/publish_one.py).
         """
-        if self.is_synced:
-            return self.run(Publish(topic, [body], 0))[0]  # type: ignore[no-any-return]
-        try:
-            return self.publish_one_now(topic, body)
-        except (StoreFullError, StorageFailedError) as error:
-            self._after_failure(error)
-        return self.publish_one(topic, body)
+        while True:
+            try:
+                text = self._publish_alone(topic, body) if self.is_synced else self.publish_one_now(topic, body)
+                break
+            except (StoreFullError, StorageFailedError) as error:
+                self._after_failure(error)
+        return self.run(Publish(topic, [body], 0))[0] if text is None else text
 
     def publish_one_now(self, topic: Topic, body: bytes) -> bytes:
         """As `publish_one`, below "fsync" and without waiting for room.
@@ -243,6 +243,67 @@ class Engine:
         if broker.wakes:
             self.wake()
         return text
+
+    def _publish_alone(self, topic: Topic, body: bytes) -> bytes | None:
+        """A synced turn of one message, when nobody else leads or waits; None if somebody does.
+
+        Hot: what runs between two syncs runs on cold caches, so little of it runs
+        (benchmarks/fsync_one.py).
+        """
+        wall_ns = self._wall_ns()
+        broker = self.broker
+        is_leading = False
+        try:
+            with self.lock:
+                if self._is_busy or self.state is not State.OPEN or topic.is_deleted:
+                    self._refuse(topic)
+                if self._leader is not None or topic.is_ephemeral:
+                    return None
+                self._leader, is_leading = threading.get_ident(), True
+                self._is_busy = True
+                message_id = broker.next_id
+                text = b"%016x" % message_id
+                frame = _PACK_HEAD(len(body) + SIZE_OVERHEAD, FRAME_TYPE_MESSAGE, wall_ns, 1) + text + body
+                kind = layout.ROUTED if topic.is_flowing else layout.PUBLISHED
+                head = _PACK_PUBLISH(kind, topic.number, topic.end, message_id, 1, 0, len(frame))
+                broker.next_id = message_id + 1
+                self.turn_lsn = self._append([head, frame], waits_for_sync=True)
+                self._is_busy = False
+            self.storage.sync()
+            with self.lock:
+                self._is_busy = True
+                topic.append_frame(frame, message_id)
+                self._end_alone(topic, len(frame))
+                is_leading = self._is_busy = False
+        except BaseException as error:
+            if is_leading:
+                self._give_up_turn(error)
+            raise
+        if broker.wakes:
+            self.wake()
+        return text
+
+    def _end_alone(self, topic: Topic, size: int) -> None:
+        self.unsettled_bytes += size
+        if topic.hungry:
+            self.broker.attend_all(topic)
+        self.turn_lsn = 0
+        if self.unsettled_bytes >= self._settle_limit:
+            self._ask_settlement()
+        self._leader = None
+        if self._ops or self._idle_waiters:
+            self._end_lead()
+
+    def _give_up_turn(self, error: BaseException) -> None:
+        """Take back a turn of one that failed; the journal is replaced before anybody leads again."""
+        with self.lock:
+            self.turn_lsn = 0
+            self._is_busy = False
+            self._break(error)
+            if isinstance(error, StorageFailedError) and error.is_tried and self.background is not None:
+                self.background.ask_rescue(error)
+            self._end_lead()
+        self.wake()
 
     # -- turns that promise ---------------------------------------------------------------
 
@@ -319,6 +380,12 @@ class Engine:
         elif self.background is not None:
             self.background.ask_to_lead()
 
+    def _end_lead(self) -> None:
+        """Hand the lead on, and let who waits for the turn's end know. Under the lock."""
+        self._hand_lead()
+        self.broker.wakes.extend(self._idle_waiters)
+        self._idle_waiters.clear()
+
     def _abandon(self, op: Op) -> None:
         """Take back an op whose caller was interrupted; if a turn has it already, it may happen."""
         with self.lock:
@@ -351,9 +418,7 @@ class Engine:
                         op.error = NodeFailedError(self.failure) if self.state is State.FAILED else NodeClosedError()
                     ops += self._ops
                     self._ops.clear()
-                self._hand_lead()
-                self.broker.wakes.extend(self._idle_waiters)
-                self._idle_waiters.clear()
+                self._end_lead()
             for op in ops:
                 if not op.is_answered:
                     op.answer()

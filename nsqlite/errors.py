@@ -260,10 +260,15 @@ class NetworkFilesystemError(StoreError):
 
 
 class StoreDamagedError(StoreError):
-    """A store that cannot be opened without the risk of losing more."""
+    """A store that cannot be opened without the risk of losing more.
+
+    Attributes:
+        path: The store.
+        why: What is wrong with it.
+    """
 
     def __init__(self, path: str, why: str) -> None:
-        self.path = path
+        self.path, self.why = path, why
         super().__init__(f"store {path!r} is damaged: {why}; nothing was changed, restore it from a backup")
 
 

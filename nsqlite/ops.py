@@ -182,8 +182,13 @@ class MakeChannel(Op):
         if self.result is not None:
             return []
         self._number = broker.take_number()
-        if topic.is_ephemeral or self.name.endswith("#ephemeral"):
+        if topic.is_ephemeral:
             return []
+        if self.name.endswith("#ephemeral"):
+            if topic.is_paused or topic.routed == topic.end:
+                return []
+            # The channel is not in the journal, but that it takes what waits here must be.
+            return [layout.pack_numbered(layout.TOPIC_PAUSED, topic.number, 0, topic.end << 1)]
         return [layout.pack_named(layout.CHANNEL_MADE, topic.number, self._number, topic.routed, self.name)]
 
     def apply(self, broker: Broker) -> None:

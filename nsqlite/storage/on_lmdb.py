@@ -68,6 +68,8 @@ class LmdbStore:
 
     def _open(self) -> None:
         size = _map_size()
+        if self.is_read_only and self.file_bytes == 0:
+            raise StoreDamagedError(self.store_path, "data.mdb is empty")
         while True:
             try:
                 self._env = lmdb.open(

@@ -12,7 +12,7 @@ from typing import Final
 
 from nsqlite.run import SPLIT_BYTES, AnyRun, Run, join_runs
 from nsqlite.seqset import BLOCK_BITS, SeqSet, runs_of_ones
-from nsqlite.state import NodeState, TopicState
+from nsqlite.state import NodeState, TopicState, unpack_exception
 from nsqlite.storage.interface import Tables
 
 REWRITE_BELOW: Final = 4  # a row is written again when less than a quarter of it is owed
@@ -26,6 +26,8 @@ class Owed:
         for channel in topic.channels.values():
             self.unfinished.update(channel.unfinished())
         cursors = [channel.cursor for channel in topic.channels.values()]
+        for first, packed in topic.waiting.items():  # stepped over, and owed all the same
+            self.unfinished.add_range(first, first + unpack_exception(packed)[2])
         self.from_seq = min([topic.routed, *cursors])
         self.stepped = topic.stepped
 
@@ -41,6 +43,15 @@ class Owed:
             fresh &= ~self.stepped.bits(start, stop)
         return fresh | self.unfinished.bits(start, stop) if self.unfinished else fresh
 
+    def ranges(self, end: int) -> Iterator[tuple[int, int]]:
+        """All that is owed below seq `end`, as (start, stop) pairs; those of unfinished ones first."""
+        yield from self.unfinished.ranges()
+        seq = self.stepped.next_absent(self.from_seq)
+        while seq < end:
+            stop = self.stepped.next_present(seq, end)
+            yield seq, stop
+            seq = self.stepped.next_absent(stop)
+
 
 def settle(tables: Tables, previous: NodeState, state: NodeState) -> None:
     """Bring the tables from `previous` to `state`. O(what changed)."""
@@ -49,21 +60,12 @@ def settle(tables: Tables, previous: NodeState, state: NodeState) -> None:
     for number, topic in state.topics.items():
         before = previous.topics.get(number)
         owed = Owed(topic)
-        owed.unfinished.update(_waiting(topic))
         if before is not None:
             for start, stop in _suspects(before, topic):
                 _review(tables, number, start, stop, owed)
         for row in _rows(topic.runs, topic.end, owed):
             tables.put_row(number, row)
     tables.put_state(state, previous)
-
-
-def _waiting(topic: TopicState) -> SeqSet:
-    """Delayed messages that wait in the topic: stepped over, and owed all the same."""
-    waiting = SeqSet()
-    for first, packed in topic.waiting.items():
-        waiting.add_range(first, first + (packed >> 16 & 0xFFFF))
-    return waiting
 
 
 def _suspects(before: TopicState, now: TopicState) -> Iterator[tuple[int, int]]:
