@@ -31,6 +31,7 @@ from nsqlite.storage.reading import reading
 from nsqlite.storage.settling import Owed
 
 META_NAMES: Final = (b"store_id", b"format", b"epoch", b"node_id", b"settled", b"last_id", b"next_number")
+BEHIND: Final = " (once the journal is applied)"
 _COUNTER_MASK: Final = (1 << COUNTER_BITS) - 1
 _NOT_UNDERSTOOD: Final = (AssertionError, KeyError, IndexError, ValueError, ZeroDivisionError, struct.error)
 
@@ -76,11 +77,14 @@ class Audit:
         """Whether there is no fault."""
         return not self.faults
 
-    def fault(self, place: str, what: str) -> None:
-        """Note a fault, once."""
-        fault = Fault(place, what)
-        if fault not in self.faults:
-            self.faults.append(fault)
+    def fault(self, place: str, what: str, behind: str = "") -> None:
+        """Note a fault, once.
+
+        Args:
+            behind: Said after it, if it does not hold without that already.
+        """
+        if Fault(place, what) not in self.faults:
+            self.faults.append(Fault(place, what + behind))
 
     @contextmanager
     def watched(self, place: str, what: str) -> Iterator[None]:
@@ -121,8 +125,7 @@ def _audit(lmdb: LmdbStore, found: Audit) -> None:
     covered = _audit_log(lmdb, state, found)
     _audit_owed(state, covered, found, "")
     found.topic_count = len(state.topics)
-    if found.is_sound:
-        _audit_journal(lmdb, meta, state, covered, found)
+    _audit_journal(lmdb, meta, state, covered, found)
 
 
 # -- LMDB ----------------------------------------------------------------------------------
@@ -168,14 +171,18 @@ def _load_topics(lmdb: LmdbStore, state: NodeState, found: Audit) -> None:
                 state.topics[topic_number].stepped.update(layout.unpack_blocks([(block, value)]))
 
 
-def _is_owned(state: NodeState, topic_number: int, channel_number: int | None, table: str, found: Audit) -> bool:
+def _is_owned(
+    state: NodeState, topic_number: int, channel_number: int | None, table: str, found: Audit
+) -> bool:
     """Whether a row's topic and channel exist; a fault for those that do not, once."""
     topic = state.topics.get(topic_number)
     if topic is None:
         found.fault(table, f"has rows of topic number {topic_number}, which does not exist")
         return False
     if channel_number and channel_number not in topic.channels:
-        found.fault(table, f"has rows of channel number {channel_number} of {_name(topic)}, which does not exist")
+        found.fault(
+            table, f"has rows of channel number {channel_number} of {_name(topic)}, which does not exist"
+        )
         return False
     return True
 
@@ -297,7 +304,8 @@ def _audit_log(lmdb: LmdbStore, state: NodeState, found: Audit) -> dict[int, lis
             continue
         number, first = layout.LOG_KEY.unpack(key)
         if damaged is not None:
-            _note_damaged(state.topics[damaged[0]], damaged[1], first if number == damaged[0] else -1, covered, found)
+            next_first = first if number == damaged[0] else -1
+            _note_damaged(state.topics[damaged[0]], damaged[1], next_first, covered, found)
             damaged = None
         if not _is_owned(state, number, None, "log", found):
             continue
@@ -312,7 +320,9 @@ def _audit_log(lmdb: LmdbStore, state: NodeState, found: Audit) -> dict[int, lis
             found.fault(_name(topic), f"the ids of the row at seq {first} were given out before")
         last_ids[number] = (runs[-1].first_id + runs[-1].count - 1) & _COUNTER_MASK
         if last_ids[number] > state.last_id & _COUNTER_MASK:
-            found.fault(_name(topic), f"the ids of the row at seq {first} are above the last that was given out")
+            found.fault(
+                _name(topic), f"the ids of the row at seq {first} are above the last that was given out"
+            )
     if damaged is not None:
         _note_damaged(state.topics[damaged[0]], damaged[1], -1, covered, found)
     return covered
@@ -323,7 +333,10 @@ def _note_damaged(
 ) -> None:
     stop = max(first + 1, topic.end if stop < 0 else stop)
     covered[topic.number].append((first, stop))
-    found.fault(_name(topic), f"the row at seq {first} is damaged: of {_seqs(first, stop)}, what it held is unreadable")
+    found.fault(
+        _name(topic),
+        f"the row at seq {first} is damaged: of {_seqs(first, stop)}, what it held is unreadable",
+    )
 
 
 def _row_of(key: bytes, value: bytes) -> list[Run] | None:
@@ -333,7 +346,9 @@ def _row_of(key: bytes, value: bytes) -> list[Run] | None:
         return None
 
 
-def _audit_row(topic: TopicState, owed: Owed, runs: list[Run], covered: list[tuple[int, int]], found: Audit) -> None:
+def _audit_row(
+    topic: TopicState, owed: Owed, runs: list[Run], covered: list[tuple[int, int]], found: Audit
+) -> None:
     where, first = _name(topic), runs[0].first_seq
     with found.watched(where, f"the row at seq {first}"):
         for run in runs:
@@ -342,7 +357,9 @@ def _audit_row(topic: TopicState, owed: Owed, runs: list[Run], covered: list[tup
     if any(run.first_seq < stop for run, stop in zip(runs[1:], stops, strict=False)):
         found.fault(where, f"the row at seq {first} holds a message twice")
     if covered and covered[-1][1] > first:
-        found.fault(where, f"the row at seq {first} overlaps the one before it, which ends at {covered[-1][1]}")
+        found.fault(
+            where, f"the row at seq {first} overlaps the one before it, which ends at {covered[-1][1]}"
+        )
     if stops[-1] > topic.end:
         found.fault(where, f"the row at seq {first} reaches to {stops[-1]}, behind the end at {topic.end}")
     if not any(owed.bits(run.first_seq, stop) for run, stop in zip(runs, stops, strict=True)):
@@ -359,7 +376,7 @@ def _audit_owed(
 ) -> None:
     for number, topic in state.topics.items():
         for start, stop in uncovered(Owed(topic).ranges(topic.end), covered.get(number, [])):
-            found.fault(_name(topic), f"{_seqs(start, stop)} owed, but nothing holds them{behind}")
+            found.fault(_name(topic), f"{_seqs(start, stop)}: owed, but nothing holds it", behind)
 
 
 def uncovered(ranges: Iterable[tuple[int, int]], covered: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -389,25 +406,26 @@ def _audit_journal(
     segments, _ = find_segments(os.path.join(path, "journal"), meta.store_id, meta.epoch, path)
     for one, other in pairwise(segments):
         if one.number == other.number:
-            found.fault("journal", f"{os.path.basename(one.path)} and {os.path.basename(other.path)} have one number")
+            names = " and ".join(os.path.basename(each.path) for each in (one, other))
+            found.fault("journal", f"{names} have one number")
     state = replayed(copy_state(settled), path, meta)
     found.record_count = state.settled - settled.settled
     found.topic_count = len(state.topics)
     behind = whole_records_behind(segments, meta.epoch, state.settled)
     if behind:
         found.notes.append(
-            f"journal: {behind} whole records behind record {state.settled + 1}, which is torn or missing, do not "
-            f"count: normal after a power failure, else damage"
+            f"journal: {behind} whole records do not count, since record {state.settled + 1} before them is "
+            f"torn or missing: normal after a power failure, else damage"
         )
     for fault in state_faults(state):
-        found.fault(fault.place, f"{fault.what} (behind the journal)")
+        found.fault(fault.place, fault.what, BEHIND)
     for number, topic in state.topics.items():
         runs = [(run.first_seq, run.first_seq + run.count) for run in topic.runs]
         for run in topic.runs:
             with found.watched("journal", f"the messages of {_name(topic)} from seq {run.first_seq} on"):
                 run.check()
         covered[number] = covered.get(number, []) + runs
-    _audit_owed(state, covered, found, " (behind the journal)")
+    _audit_owed(state, covered, found, BEHIND)
 
 
 # -- words ---------------------------------------------------------------------------------
@@ -418,7 +436,9 @@ def _name(topic: TopicState, channel: ChannelState | None = None) -> str:
 
 
 def _seqs(start: int, stop: int) -> str:
-    return f"the message at seq {start}" if stop == start + 1 else f"the messages at seqs {start} to {stop - 1}"
+    return (
+        f"the message at seq {start}" if stop == start + 1 else f"the messages at seqs {start} to {stop - 1}"
+    )
 
 
 def _highest(seqs: SeqSet) -> int:

@@ -126,7 +126,7 @@ class DurableStorage:
             if self._is_synced:
                 self.journal.sync()
         except OSError as error:
-            raise _storage_error(error) from error
+            raise storage_error(error) from error
 
     def _drop_old_journal(self) -> None:
         if hasattr(self, "journal"):
@@ -257,7 +257,7 @@ class DurableStorage:
         except OSError as error:
             if not isinstance(error, StoreError):
                 shutil.rmtree(target, ignore_errors=True)
-                raise _storage_error(error) from error
+                raise storage_error(error) from error
             raise
 
     def close(self, *, is_settled: bool = False) -> None:
@@ -337,7 +337,8 @@ def _maps(options: Options, path: str, *, is_synced: bool) -> bool:
     return options.journal_writes == "mapped"
 
 
-def _storage_error(error: OSError) -> StoreError:
+def storage_error(error: OSError) -> StoreError:
+    """What to raise for an error of the system."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFullError(str(error))
     return StorageFailedError(str(error), outcome_unknown=False)

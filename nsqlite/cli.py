@@ -1,0 +1,159 @@
+"""The command `nsqlite`: what can be done with a store that nobody has open.
+
+    nsqlite stat PATH      a table of its topics and channels; writes nothing
+    nsqlite check PATH     is every promise in it kept? writes nothing
+    nsqlite compact PATH   settle it, and give disk back
+
+Exit code 0: done, and sound. 1: `check` found faults, one on each line. 2: refused, with
+one line on standard error that says why. `--json` puts the answer into one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+
+from nsqlite._version import __version__
+from nsqlite.clock import SystemClock
+from nsqlite.errors import NsqliteError
+from nsqlite.options import Options
+from nsqlite.storage.check import audit
+from nsqlite.storage.compacting import compact
+from nsqlite.storage.reading import StoreSummary, summarise
+
+OK: Final = 0
+FAULTS: Final = 1
+REFUSED: Final = 2
+_HEADS: Final = ("TOPIC", "CHANNEL", "DEPTH", "DEFERRED", "OLDEST", "PAUSED")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        code: int = chosen.run(chosen)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except (NsqliteError, OSError) as error:
+        print(f"nsqlite: {_one_line(str(error))}", file=sys.stderr)
+        return REFUSED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nsqlite", description="Look after a store that nobody has open.")
+    parser.add_argument("--version", action="version", version=f"nsqlite {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, run, told in (
+        ("stat", _stat, "show its topics and channels; writes nothing"),
+        ("check", _check, "look for broken promises, one line each, exit code 1; writes nothing"),
+        ("compact", _compact, "settle it, and give disk back"),
+    ):
+        verb = verbs.add_parser(name, help=told, description=f"nsqlite {name}: {told}.")
+        verb.add_argument("path", metavar="PATH", help="the store's folder")
+        verb.add_argument("--json", action="store_true", help="answer with one JSON object")
+        verb.set_defaults(run=run)
+        if name == "compact":
+            verb.add_argument(
+                "--allow-network-filesystem",
+                action="store_true",
+                help="even where locks and syncs cannot be trusted",
+            )
+    return parser
+
+
+# -- verbs ---------------------------------------------------------------------------------
+
+
+def _stat(chosen: argparse.Namespace) -> int:
+    summary = summarise(chosen.path, SystemClock().wall_ns())
+    if chosen.json:
+        _print_json(attrs.asdict(summary))
+    else:
+        _print_summary(summary)
+    return OK
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    found = audit(chosen.path)
+    if chosen.json:
+        _print_json({"path": os.path.abspath(chosen.path), "is_sound": found.is_sound, **attrs.asdict(found)})
+    else:
+        for note in found.notes:
+            print(f"nsqlite: note: {_one_line(note)}", file=sys.stderr)
+        for fault in found.faults:
+            print(_one_line(str(fault)))
+        if found.is_sound:
+            print(
+                f"sound: {_count(found.topic_count, 'topic')}, {_count(found.message_count, 'message')} "
+                f"in {_count(found.row_count, 'row')}, {_count(found.record_count, 'journal record')}"
+            )
+    return OK if found.is_sound else FAULTS
+
+
+def _compact(chosen: argparse.Namespace) -> int:
+    done = compact(chosen.path, Options(allow_network_filesystem=chosen.allow_network_filesystem))
+    if chosen.json:
+        _print_json(attrs.asdict(done))
+    else:
+        print(f"{done.path}: {_bytes(done.before_bytes)} before, {_bytes(done.after_bytes)} now")
+    return OK
+
+
+# -- words ---------------------------------------------------------------------------------
+
+
+def _print_json(answer: dict[str, Any]) -> None:
+    print(json.dumps(answer, indent=2))
+
+
+def _print_summary(summary: StoreSummary) -> None:
+    rows = [_HEADS]
+    for topic in summary.topics:
+        rows.append((topic.topic_name, "", str(topic.depth), "", "", _yes(topic.paused)))
+        rows += [
+            (
+                topic.topic_name,
+                channel.channel_name,
+                str(channel.depth),
+                str(channel.deferred_count),
+                f"{channel.oldest_waiting_seconds:.1f}s" if channel.depth else "",
+                _yes(channel.paused),
+            )
+            for channel in topic.channels
+        ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if head in ("DEPTH", "DEFERRED", "OLDEST") else cell.ljust(width)
+            for head, cell, width in zip(_HEADS, row, widths, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
+    print(
+        f"\n{summary.path}: LMDB {_bytes(summary.lmdb_bytes)}, {_bytes(summary.lmdb_used_bytes)} in use; "
+        f"journal {_bytes(summary.journal_bytes)}, {_count(summary.record_count, 'record')} not settled"
+    )
+
+
+def _yes(is_so: bool) -> str:
+    return "yes" if is_so else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _bytes(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
