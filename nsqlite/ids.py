@@ -17,6 +17,8 @@ from typing import Final
 COUNTER_BITS: Final = 54
 MAX_NODE_ID: Final = 1023
 _COUNTER_MASK: Final = (1 << COUNTER_BITS) - 1
+_LOW_MASK: Final = 0xFFF
+_LOW_DIGITS: Final = [b"%03x" % low for low in range(_LOW_MASK + 1)]
 
 
 def first_id(node_id: int, last_id: int, wall_ns: int) -> int:
@@ -31,6 +33,17 @@ def format_id(number: int) -> bytes:
 
 
 def format_ids(first: int, count: int) -> list[bytes]:
-    """`count` ids from `first` on. A third of the cost of formatting each (benchmarks/batches.py)."""
-    digits = struct.pack(f">{count}Q", *range(first, first + count)).hex().encode()
-    return [digits[at : at + 16] for at in range(0, 16 * count, 16)]
+    """`count` ids from `first` on. Hot: 45 ns each (benchmarks/commit_batches.py).
+
+    All ids of a stretch of 4,096 begin with the same 13 digits, so these and the last three
+    are put together by one join and cut by one unpack.
+    """
+    ids: list[bytes] = []
+    while count > 0:
+        low = first & _LOW_MASK
+        here = min(count, len(_LOW_DIGITS) - low)
+        high = b"%013x" % (first >> 12)
+        ids += struct.unpack("16s" * here, high + high.join(_LOW_DIGITS[low : low + here]))
+        first += here
+        count -= here
+    return ids
