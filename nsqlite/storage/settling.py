@@ -81,8 +81,9 @@ def _suspects(before: TopicState, now: TopicState) -> Iterator[tuple[int, int]]:
         old, new = channel.unfinished().blocks, after.unfinished().blocks
         blocks.update(block for block, bits in old.items() if new.get(block) != bits)
         blocks.update(range(channel.cursor // BLOCK_BITS, after.cursor // BLOCK_BITS + 1))
-    if not now.channels:
-        blocks.update(range(before.routed // BLOCK_BITS, now.routed // BLOCK_BITS + 1))
+    if not before.channels:  # emptied since, and a channel that was made then begins behind that
+        lowest = min([now.routed, *(channel.cursor for channel in now.channels.values())])
+        blocks.update(range(before.routed // BLOCK_BITS, lowest // BLOCK_BITS + 1))
     limit = before.end
     for start, stop in _joined(sorted(blocks)):
         if start * BLOCK_BITS < limit:
