@@ -1,4 +1,4 @@
-"""Opens a store and closes it, as a child with the shim: `python -m tests.power.opening PATH LEVEL WRITES`."""
+"""Opens and closes a store, as a child with the shim: `python -m tests.power.opening PATH LEVEL WRITES`."""
 
 from __future__ import annotations
 

@@ -69,10 +69,15 @@ class Found:
 
 @attrs.define
 class Span:
-    """A call: where it began, and where it was answered if it was."""
+    """A call: where it began, and where it was answered if it was.
+
+    Attributes:
+        is_doubtful: Whether it was broken off, so that it may or may not have happened.
+    """
 
     begin: int
     end: int = NEVER
+    is_doubtful: bool = False
 
 
 @attrs.define
@@ -183,6 +188,24 @@ class Ledger:
     def _emptied(self, at: int, topic: str, channel: str) -> None:
         self._life(topic, channel).emptied[-1].end = at
 
+    def _restarted(self, at: int, channels: list[str]) -> None:
+        """The process was killed and started again, and found these channels: what was open is decided."""
+        journaled = killed(self, at).progress  # what was finished since is forgotten for good
+        for finish in self.finishes.values():
+            if finish.end >= journaled:
+                finish.end = NEVER
+        for life in self.lives:
+            is_there = f"{life.topic}/{life.channel}" in channels
+            if life.made.end == NEVER:
+                life.made.end = at
+                if not is_there:
+                    life.deleted = Span(life.made.begin, at)
+            if life.deleted.begin != NEVER and life.deleted.end == NEVER:
+                life.deleted = Span(NEVER) if is_there else Span(life.deleted.begin, at)
+            for each in life.emptied:
+                if each.end == NEVER:
+                    each.end, each.is_doubtful = at, True
+
     def _life(self, topic: str, channel: str) -> Life:
         return next(each for each in reversed(self.lives) if (each.topic, each.channel) == (topic, channel))
 
@@ -199,27 +222,30 @@ class Moment:
         cut: Only what lies before it had happened.
         promises: Promises answered before this position must have been kept.
         progress: Finishes answered before this position must have been kept.
+        handed: What was handed out before this position must count as an attempt.
     """
 
     cut: int
     promises: int
     progress: int
+    handed: int
 
 
 def power_failure(ledger: Ledger, cut: int, level: str) -> Moment:
     """The power fails: at "commit" only what was synced is certain."""
     synced = ledger.last_sync_before(cut)
     if level == "commit":
-        return Moment(cut, synced, synced)
+        return Moment(cut, synced, synced, synced)
     answered = (each.call.begin for each in ledger.publishes if each.call.end < cut)
-    return Moment(cut, cut, max(synced, *answered, -1))
+    progress = max(synced, *answered, -1)
+    return Moment(cut, cut, progress, progress)
 
 
 def killed(ledger: Ledger, cut: int) -> Moment:
-    """The process is killed: every promise is kept, and progress that a later record carried."""
+    """The process is killed: every promise is kept, every hand-out, and the finishes before one of them."""
     answered = [each.call.begin for each in ledger.publishes if each.call.end < cut]
     answered += [each.begin for each in ledger.receives if each.end < cut]
-    return Moment(cut, cut, max(ledger.last_sync_before(cut), *answered, -1))
+    return Moment(cut, cut, max(ledger.last_sync_before(cut), *answered, -1), cut)
 
 
 def verify(ledger: Ledger, moment: Moment, found: Found) -> None:
@@ -315,7 +341,10 @@ def _compare(
             continue
         if not is_first and call.end < life.made.begin:
             continue
-        if any(each.end < moment.promises and call.end < each.begin for each in life.emptied):
+        if any(
+            each.end < moment.promises and call.end < each.begin and not each.is_doubtful
+            for each in life.emptied
+        ):
             continue
         is_owed = (is_first or call.begin > life.made.end) and publish.first in kept
         if any(each.begin < moment.cut and call.begin < each.end for each in life.emptied):
@@ -333,7 +362,7 @@ def _compare(
         raise BrokenPromiseError(f"{name} has {len(invented)} messages too many: {sorted(invented)[:10]}")
     for number, message in held.items():
         handed = ledger.got.get((life.topic, life.channel, number), [])
-        least = 1 + sum(at < moment.progress for at in handed)
+        least = 1 + sum(at < moment.handed for at in handed)
         if not least <= message.attempts <= 2 + len(handed):
             raise BrokenPromiseError(
                 f"{name}: message {number} has attempts {message.attempts} after {len(handed)} deliveries, "

@@ -94,9 +94,9 @@ def test_verify_misses_a_channel_that_was_promised() -> None:
     """A store without the channel has lost it, unless its making was not answered yet."""
     ledger = Ledger.of(STORY)
 
-    verify(ledger, Moment(1, 1, 1), Found({}, {}))
+    verify(ledger, Moment(1, 1, 1, 1), Found({}, {}))
     with pytest.raises(BrokenPromiseError, match="missing"):
-        verify(ledger, Moment(2, 2, 2), Found({}, {}))
+        verify(ledger, Moment(2, 2, 2, 2), Found({}, {}))
 
 
 def test_body_tells_its_number_and_nothing_else_passes() -> None:
