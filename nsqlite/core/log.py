@@ -27,14 +27,27 @@ class TopicLog:
         self.firsts.append(run.first_seq)
         self.runs.append(run)
 
-    def insert(self, run: AnyRun) -> bool:
-        """Put a run that was loaded in its place; False if it is there already."""
-        at = bisect_left(self.firsts, run.first_seq)
-        if at < len(self.firsts) and self.firsts[at] == run.first_seq:
-            return False
-        self.firsts.insert(at, run.first_seq)
-        self.runs.insert(at, run)
-        return True
+    def insert(self, run: AnyRun) -> list[AnyRun]:
+        """Put in its place what of a loaded run is not here yet; return those parts.
+
+        A row on disk may hold neighbours that are runs of their own in memory, some of
+        them evicted and some not.
+        """
+        added: list[AnyRun] = []
+        seq, stop = run.first_seq, run.first_seq + run.count
+        while seq < stop:
+            at = bisect_right(self.firsts, seq)
+            held = self.runs[at - 1] if at else None
+            if held is not None and seq < held.first_seq + held.count:
+                seq = held.first_seq + held.count
+                continue
+            end = min(stop, self.firsts[at]) if at < len(self.firsts) else stop
+            part = run.part(seq - run.first_seq, end - run.first_seq)
+            self.firsts.insert(at, seq)
+            self.runs.insert(at, part)
+            added.append(part)
+            seq = end
+        return added
 
     def find(self, seq: int) -> AnyRun | None:
         """The run that holds this seq, if it is in memory. O(log n)."""

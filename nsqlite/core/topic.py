@@ -111,8 +111,11 @@ class Topic:
             waiting, self.waiting = self.waiting, {}
             for due_ns, packed in waiting.values():
                 due_wall_ns, seq, count, attempts = unpack_exception(packed)
+                run = self.log.find(seq)
                 for channel in self.channels.values():
                     channel.defer(due_ns, due_wall_ns, seq, count, attempts)
+                    if channel.is_volatile and run is not None:
+                        channel.kept.update(dict.fromkeys(range(seq, seq + count), run))
         if stepped or self.is_bounded:
             for channel in self.channels.values():
                 channel.route(start, stop, stepped, self.mem_queue_size)
@@ -225,8 +228,8 @@ class Topic:
         self._flow()
 
     def loaded(self, runs: Iterable[AnyRun]) -> list[AnyRun]:
-        """Take up runs that were read back; return those that were not here."""
-        return [run for run in runs if self.log.insert(run)]
+        """Take up runs that were read back; return what of them was not here."""
+        return [part for run in runs for part in self.log.insert(run)]
 
     def check(self) -> None:
         """Assert the topic's invariants and those of its channels."""
