@@ -60,6 +60,7 @@ class Channel:
         again: Ready, but requeued, timed out or no longer deferred: in any order.
         ahead: Those of ``again`` that were ready, or in flight, when the store was opened:
             they go ahead of all else.
+        over: When the delay of those of ``again`` was over that had one, on the wall clock.
         attempts: How often each unfinished message was handed out.
     """
 
@@ -70,6 +71,7 @@ class Channel:
     ahead: set[bytes] = attrs.Factory(set)
     in_flight: dict[bytes, Flight] = attrs.Factory(dict)
     deferred: dict[bytes, Wait] = attrs.Factory(dict)
+    over: dict[bytes, int] = attrs.Factory(dict)
     attempts: dict[bytes, int] = attrs.Factory(dict)
     message_count: int = 0
     requeue_count: int = 0
@@ -109,7 +111,7 @@ class Channel:
         if message.due_ns is None:
             self.fresh.append(message)
         elif message.due_ns <= now_ns:
-            self.again[message.id] = message
+            self._end_delay(message, message.due_wall_ns)
         else:
             assert message.due_wall_ns is not None
             self.deferred[message.id] = Wait(message, message.due_ns, message.due_wall_ns)
@@ -119,6 +121,7 @@ class Channel:
         message = self.allowed()[message_id]
         if message_id in self.again:
             del self.again[message_id]
+            self.over.pop(message_id, None)
             self.ahead.discard(message_id)
         else:
             self.fresh.popleft()
@@ -149,10 +152,15 @@ class Channel:
         for message_id, wait in list(self.deferred.items()):
             if wait.due_ns <= now_ns:
                 del self.deferred[message_id]
-                self.again[message_id] = wait.message
+                self._end_delay(wait.message, wait.due_wall_ns)
+
+    def _end_delay(self, message: Message, due_wall_ns: int | None) -> None:
+        assert due_wall_ns is not None
+        self.again[message.id] = message
+        self.over[message.id] = due_wall_ns
 
     def empty(self) -> None:
-        for place in (self.fresh, self.again, self.ahead, self.in_flight, self.deferred):
+        for place in (self.fresh, self.again, self.ahead, self.over, self.in_flight, self.deferred):
             place.clear()
         self.attempts.clear()
 
@@ -254,6 +262,11 @@ class Model:
 
     def step_wall(self, ns: int) -> None:
         self.wall_ns += ns
+
+    def wall_behind_ns(self) -> int:
+        """How far the wall clock stepped back behind the end of a delay that is over: 0 if it did not."""
+        ends = [end for t in self.topics.values() for c in t.channels.values() for end in c.over.values()]
+        return max(0, max(ends, default=0) - self.wall_ns)
 
     def restart(self) -> None:
         """What is ephemeral is gone, counters start again, all else is kept."""

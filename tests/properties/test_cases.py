@@ -177,6 +177,48 @@ def remove_while_settling(seed: int, folder: Path, durability: str, what: str) -
         scheduler.run(main)
 
 
+# -- kills ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("durability", DURABLE)
+def test_kill_keeps_a_delayed_message_in_flight_beside_a_fresh_one(tmp_path: Path, durability: str) -> None:
+    """A delayed message handed out before a fresh neighbour is still owed after a kill."""
+    pair = Pair(tmp_path, durability, settle_interval=1000.0, settle_bytes=MIB)
+    pair.open_channel("orders", "mail")
+    pair.publish("orders", delay=1)
+    pair.publish("orders")
+    pair.advance(1)
+    pair.receive_many("orders", "mail", 1)
+    pair.receive_many("orders", "mail", 1)
+
+    pair.crash()
+    pair.compare()
+
+    assert pair.model.topics["orders"].channels["mail"].depth == 2
+    pair.drain_all()
+    pair.close()
+
+
+@pytest.mark.parametrize("durability", DURABLE)
+def test_kill_loses_nothing_when_a_large_record_skipped_a_small_segment(
+    tmp_path: Path, durability: str
+) -> None:
+    """A segment too small to be used again keeps old records; what lies behind them still counts."""
+    pair = Pair(tmp_path, durability, settle_interval=1000.0, settle_bytes=3 * MIB, max_msg_size=2 * MIB)
+    pair.open_channel("orders", "mail")
+    for _ in range(60):
+        pair.publish("orders", size=200_000)
+    pair.publish("orders", size=1_900_000)
+    for _ in range(12):
+        pair.publish("orders", size=200_000)
+
+    pair.crash()
+    pair.compare()
+
+    pair.drain_all()
+    pair.close()
+
+
 # -- clocks --------------------------------------------------------------------------------
 
 

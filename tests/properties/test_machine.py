@@ -7,12 +7,13 @@ every step; at the end all that is owed must come out, and nothing else.
 # ruff: noqa: D102 - the methods are the operations, and do what their names say
 
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -28,6 +29,13 @@ DELAYS = st.sampled_from([0.0, 0.25, 2.0, 8.0, 30.0, 3600.0])
 PICKS = st.integers(0, 7)
 
 
+STORY_SECONDS = 6.0
+
+
+def _does_not_end(*_: object) -> None:
+    raise AssertionError("a call does not return")
+
+
 class NodeMachine(RuleBasedStateMachine):
     """What every storage must do."""
 
@@ -35,6 +43,8 @@ class NodeMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        signal.signal(signal.SIGALRM, _does_not_end)
+        signal.setitimer(signal.ITIMER_REAL, STORY_SECONDS, STORY_SECONDS)
         self.folder = Path(tempfile.mkdtemp(prefix="nsqlite-machine-"))
         self.pair = Pair(self.folder, self.durability)
 
@@ -153,7 +163,9 @@ class NodeMachine(RuleBasedStateMachine):
             if sys.exc_info()[0] is None:  # else the story has failed already, and that is the news
                 self.pair.drain_all()
         finally:
+            signal.setitimer(signal.ITIMER_REAL, STORY_SECONDS)
             self.pair.close()
+            signal.setitimer(signal.ITIMER_REAL, 0)
             shutil.rmtree(self.folder)
 
 
@@ -181,7 +193,13 @@ class SyncedMachine(DurableMachine):
     durability = "fsync"
 
 
-QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
+# No explaining: it traces every line, which takes longer than the stories.
+QUIET = {
+    "phases": [Phase.generate, Phase.shrink],
+    "deadline": None,
+    "suppress_health_check": list(HealthCheck),
+    "print_blob": True,
+}
 
 
 @pytest.mark.parametrize(
