@@ -28,6 +28,7 @@ from nsqlite.errors import (
     InvalidOptionError,
     NodeClosedError,
     NotInFlightError,
+    NsqliteError,
     StorageFailedError,
     StoreFullError,
     WrongLoopError,
@@ -156,7 +157,7 @@ class _Door:
         asked, self._asked = self._asked, []
         try:
             self.engine.submit(asked)
-        except Exception as error:
+        except NsqliteError as error:
             for op in asked:
                 op.error = error
                 self._done(op)

@@ -220,7 +220,7 @@ class Background:
     def _settle_loop(self) -> None:
         settle_at = NEVER
         interval_ns = int(self._engine.options.settle_interval * SECOND_NS)
-        while not self._is_stopping:
+        while True:
             is_given = self._settle_signal.wait(self._clock, settle_at)
             if self._is_stopping:
                 break

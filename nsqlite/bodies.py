@@ -37,7 +37,7 @@ def check_bodies(bodies: Iterable[BytesLike], options: Options) -> list[bytes]:
         InvalidBodyError, MessageTooBigError: As `check_body`, or for the batch as a whole.
     """
     if isinstance(bodies, (str, bytes, bytearray, memoryview)):
-        raise InvalidBodyError(bodies if isinstance(bodies, str) else [bodies])
+        raise InvalidBodyError(bodies, is_batch=True)
     batch = list(bodies)
     if not batch:
         return []

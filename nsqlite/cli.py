@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -23,19 +25,24 @@ from nsqlite._version import __version__
 from nsqlite.clock import SystemClock
 from nsqlite.errors import NsqliteError
 from nsqlite.options import Options
-from nsqlite.storage.check import audit
+from nsqlite.storage.check import Audit, Fault, audit
 from nsqlite.storage.compacting import compact
 from nsqlite.storage.reading import StoreSummary, summarise
 
 OK: Final = 0
 FAULTS: Final = 1
 REFUSED: Final = 2
+DAMAGE_SIGNALS: Final = (signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV)
 _HEADS: Final = ("TOPIC", "CHANNEL", "DEPTH", "DEFERRED", "OLDEST", "PAUSED")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     chosen = _parser().parse_args(arguments)
+    return _run(chosen) if chosen.run is _compact else _run_apart(chosen)
+
+
+def _run(chosen: argparse.Namespace) -> int:
     try:
         code: int = chosen.run(chosen)
         sys.stdout.flush()
@@ -46,6 +53,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nsqlite: {_one_line(str(error))}", file=sys.stderr)
         return REFUSED
     return code
+
+
+def _run_apart(chosen: argparse.Namespace) -> int:
+    """Read a store in a child: a damaged page of LMDB's can end the process that reads it."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        code = REFUSED
+        try:
+            sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where LMDB says what it died of
+            code = _run(chosen)
+        except BaseException:  # noqa: BLE001  # the child ends here, whatever it was
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    if not os.WIFSIGNALED(status):
+        return os.WEXITSTATUS(status)
+    number = os.WTERMSIG(status)
+    if number not in DAMAGE_SIGNALS:
+        return 128 + number
+    fault = Fault("store", f"a page of LMDB's is damaged: reading it raised {signal.Signals(number).name}")
+    if chosen.run is _check:
+        return _print_audit(chosen, Audit(faults=[fault]))
+    print(f"nsqlite: {fault}", file=sys.stderr)
+    return REFUSED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,7 +117,10 @@ def _stat(chosen: argparse.Namespace) -> int:
 
 
 def _check(chosen: argparse.Namespace) -> int:
-    found = audit(chosen.path)
+    return _print_audit(chosen, audit(chosen.path))
+
+
+def _print_audit(chosen: argparse.Namespace, found: Audit) -> int:
     if chosen.json:
         _print_json({"path": os.path.abspath(chosen.path), "is_sound": found.is_sound, **attrs.asdict(found)})
     else:

@@ -60,9 +60,11 @@ class InvalidNameError(InvalidInputError):
 class InvalidBodyError(InvalidInputError, TypeError):
     """A body that is not bytes-like, or has no bytes."""
 
-    def __init__(self, body: object, index: int | None = None) -> None:
+    def __init__(self, body: object, index: int | None = None, *, is_batch: bool = False) -> None:
         where = "" if index is None else f" at index {index} of the batch"
-        if isinstance(body, str):
+        if is_batch:
+            told = f"bodies is one {type(body).__name__}, not several: give a list of bodies, or use publish()"
+        elif isinstance(body, str):
             told = f"body{where} is a str: encode it first, for example body.encode()"
         elif isinstance(body, (bytes, bytearray, memoryview)):
             told = f"body{where} is empty: NSQ messages have at least one byte"
@@ -95,9 +97,7 @@ class InvalidDelayError(InvalidInputError):
 
     def __init__(self, delay: object) -> None:
         self.delay = delay
-        super().__init__(
-            f"delay {delay!r} is not valid: give finite seconds from 0 up, as a float, or a timedelta"
-        )
+        super().__init__(f"delay {delay!r} is not valid: give finite seconds from 0 up, as a float, or a timedelta")
 
 
 class InvalidOptionError(InvalidInputError):
@@ -233,9 +233,7 @@ class StoreLockedError(StoreError):
 
     def __init__(self, path: str, pid: int) -> None:
         self.path, self.pid = path, pid
-        super().__init__(
-            f"store {path!r} is open in process {pid}: share that node between threads, or close it first"
-        )
+        super().__init__(f"store {path!r} is open in process {pid}: share that node between threads, or close it first")
 
 
 class StoreVersionError(StoreError):

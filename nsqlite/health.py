@@ -21,5 +21,5 @@ class Health:
 
     @property
     def text(self) -> str:
-        """ "OK", or "NOK - " and the error."""
+        """The word OK, or "NOK - " and the error."""
         return f"NOK - {self.error}" if self.error else "OK"

@@ -140,7 +140,7 @@ class Node:
         while True:
             handle = self.topic(topic)
             try:
-                return handle.publish_many(batch, delay)  # type: ignore[arg-type]  # checked there
+                return handle.publish_many(batch, delay)
             except ClosedError:
                 if not handle._core.is_deleted:
                     raise
@@ -168,7 +168,7 @@ class Node:
 
     @property
     def health(self) -> str:
-        """ "OK", or "NOK - " and the error of the last write to the store."""
+        """The word OK, or "NOK - " and the error of the last write to the store."""
         return self.engine.health.text
 
     def backup(self, path: str | os.PathLike[str]) -> None:
@@ -448,13 +448,14 @@ def finish_many(engine: Engine, core: CoreChannel, messages: Sequence[HeldMessag
     """Finish messages of one channel; see Channel.finish_many."""
     held: list[tuple[Delivery, list[int]]] = []
     last: Delivery | None = None
-    add = [].append
+    seqs: list[int] = []
+    add = seqs.append
     for message in messages:
         delivery = message._delivery
         if delivery is not last:
             if message._channel is not core:
                 raise NotInFlightError([message.id])
-            seqs: list[int] = []
+            seqs = []
             held.append((delivery, seqs))
             last, add = delivery, seqs.append
         add(message._seq)

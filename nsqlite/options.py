@@ -119,9 +119,7 @@ class Options:
         InvalidOptionError: Naming the option and what it takes.
     """
 
-    durability: Durability | None = attrs.field(
-        default=None, validator=_optional(_one_of("fsync", "commit", "memory"))
-    )
+    durability: Durability | None = attrs.field(default=None, validator=_optional(_one_of("fsync", "commit", "memory")))
     node_id: int | None = attrs.field(default=None, validator=_optional(_integer(0, MAX_NODE_ID)))
     mem_queue_size: int = attrs.field(default=10_000, validator=_integer(0))
     msg_timeout: float = attrs.field(default=60.0, validator=_seconds(0.001))

@@ -52,22 +52,18 @@ def node_stats(engine: Engine) -> NodeStats:
         oldest[channel.number] = _timestamp(engine, channel.topic, seq, run)
 
     def read(broker: Broker) -> list[TopicStats]:
-        return [
-            _topic_stats(topic, now_ns, wall_ns, oldest)
-            for _, topic in sorted(broker.topics.items())
-        ]
+        return [_topic_stats(topic, now_ns, wall_ns, oldest) for _, topic in sorted(broker.topics.items())]
 
     topics = tuple(engine.locked(read))
     engine.wake()
     storage = engine.storage
-    is_durable = isinstance(storage, DurableStorage)
     return NodeStats(
         version=__version__,
         health=engine.health.text,
         start_time_ns=engine.start_time_ns,
         topics=topics,
         store_bytes=storage.store_bytes,
-        journal_bytes=storage.journal.record_bytes if is_durable else 0,
+        journal_bytes=storage.journal.record_bytes if isinstance(storage, DurableStorage) else 0,
     )
 
 

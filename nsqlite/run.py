@@ -95,7 +95,12 @@ class Run:
         if start == 0 and stop == self.count:
             return self
         return Run(
-            self.first_seq + start, self.first_id + start, stop - start, self.due_ns, self.span(start, stop), self.stride
+            self.first_seq + start,
+            self.first_id + start,
+            stop - start,
+            self.due_ns,
+            self.span(start, stop),
+            self.stride,
         )
 
     def sealed(self) -> Run:
@@ -198,11 +203,10 @@ def split_bodies(bodies: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], Seq
         return
     start, held = 0, 0
     for index, size in enumerate(sizes):
-        size += BODY_AT
-        if held and held + size > SPLIT_BYTES:
+        if held and held + size + BODY_AT > SPLIT_BYTES:
             yield bodies[start:index], sizes[start:index]
             start, held = index, 0
-        held += size
+        held += size + BODY_AT
     yield bodies[start:], sizes[start:]
 
 

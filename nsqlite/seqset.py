@@ -120,9 +120,8 @@ class SeqSet:
         """The set as (start, stop) pairs in order, touching ones joined."""
         start = stop = -1
         for block in sorted(self.blocks):
-            for first, last in runs_of_ones(self.blocks[block]):
-                first += block * BLOCK_BITS
-                last += block * BLOCK_BITS
+            for low, high in runs_of_ones(self.blocks[block]):
+                first, last = low + block * BLOCK_BITS, high + block * BLOCK_BITS
                 if first != stop:
                     if stop >= 0:
                         yield start, stop

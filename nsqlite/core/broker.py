@@ -75,8 +75,7 @@ class Broker:
     # -- waking ---------------------------------------------------------------------------
 
     def attend(self, channel: Channel) -> None:
-        """Note whom to wake after something changed in a channel: one for each message that
-        waits, and one to watch an earlier due time."""
+        """Note whom to wake after a change: one for each message that waits, and one to watch the time."""
         waiters = channel.waiters
         if not waiters:
             return
@@ -207,5 +206,3 @@ class Broker:
             assert name == topic.name
             assert topic.is_ephemeral == is_ephemeral(name)
             topic.check()
-
-

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import attrs
 
-from nsqlite.errors import StoreDamagedError, StoreVersionError
+from nsqlite.errors import StorageFailedError, StoreDamagedError
 from nsqlite.ids import COUNTER_BITS
 from nsqlite.names import is_ephemeral, is_valid_name
 from nsqlite.run import Run
@@ -99,15 +99,13 @@ def audit(path: str) -> Audit:
     """Look at everything a store holds. O(store).
 
     Raises:
-        StorePathError, StoreLockedError, StoreVersionError, StorageFailedError: It could not be looked at.
+        StorePathError, StoreLockedError, StoreVersionError: It could not be looked at.
     """
     found = Audit()
     try:
         with reading(path) as lmdb:
             _audit(lmdb, found)
-    except StoreVersionError:
-        raise
-    except StoreDamagedError as error:
+    except (StoreDamagedError, StorageFailedError) as error:
         found.fault("store", error.why)
     return found
 
@@ -171,18 +169,14 @@ def _load_topics(lmdb: LmdbStore, state: NodeState, found: Audit) -> None:
                 state.topics[topic_number].stepped.update(layout.unpack_blocks([(block, value)]))
 
 
-def _is_owned(
-    state: NodeState, topic_number: int, channel_number: int | None, table: str, found: Audit
-) -> bool:
+def _is_owned(state: NodeState, topic_number: int, channel_number: int | None, table: str, found: Audit) -> bool:
     """Whether a row's topic and channel exist; a fault for those that do not, once."""
     topic = state.topics.get(topic_number)
     if topic is None:
         found.fault(table, f"has rows of topic number {topic_number}, which does not exist")
         return False
     if channel_number and channel_number not in topic.channels:
-        found.fault(
-            table, f"has rows of channel number {channel_number} of {_name(topic)}, which does not exist"
-        )
+        found.fault(table, f"has rows of channel number {channel_number} of {_name(topic)}, which does not exist")
         return False
     return True
 
@@ -320,9 +314,7 @@ def _audit_log(lmdb: LmdbStore, state: NodeState, found: Audit) -> dict[int, lis
             found.fault(_name(topic), f"the ids of the row at seq {first} were given out before")
         last_ids[number] = (runs[-1].first_id + runs[-1].count - 1) & _COUNTER_MASK
         if last_ids[number] > state.last_id & _COUNTER_MASK:
-            found.fault(
-                _name(topic), f"the ids of the row at seq {first} are above the last that was given out"
-            )
+            found.fault(_name(topic), f"the ids of the row at seq {first} are above the last that was given out")
     if damaged is not None:
         _note_damaged(state.topics[damaged[0]], damaged[1], -1, covered, found)
     return covered
@@ -346,9 +338,7 @@ def _row_of(key: bytes, value: bytes) -> list[Run] | None:
         return None
 
 
-def _audit_row(
-    topic: TopicState, owed: Owed, runs: list[Run], covered: list[tuple[int, int]], found: Audit
-) -> None:
+def _audit_row(topic: TopicState, owed: Owed, runs: list[Run], covered: list[tuple[int, int]], found: Audit) -> None:
     where, first = _name(topic), runs[0].first_seq
     with found.watched(where, f"the row at seq {first}"):
         for run in runs:
@@ -357,9 +347,7 @@ def _audit_row(
     if any(run.first_seq < stop for run, stop in zip(runs[1:], stops, strict=False)):
         found.fault(where, f"the row at seq {first} holds a message twice")
     if covered and covered[-1][1] > first:
-        found.fault(
-            where, f"the row at seq {first} overlaps the one before it, which ends at {covered[-1][1]}"
-        )
+        found.fault(where, f"the row at seq {first} overlaps the one before it, which ends at {covered[-1][1]}")
     if stops[-1] > topic.end:
         found.fault(where, f"the row at seq {first} reaches to {stops[-1]}, behind the end at {topic.end}")
     if not any(owed.bits(run.first_seq, stop) for run, stop in zip(runs, stops, strict=True)):
@@ -371,9 +359,7 @@ def _audit_row(
             covered.append((run.first_seq, stop))
 
 
-def _audit_owed(
-    state: NodeState, covered: dict[int, list[tuple[int, int]]], found: Audit, behind: str
-) -> None:
+def _audit_owed(state: NodeState, covered: dict[int, list[tuple[int, int]]], found: Audit, behind: str) -> None:
     for number, topic in state.topics.items():
         for start, stop in uncovered(Owed(topic).ranges(topic.end), covered.get(number, [])):
             found.fault(_name(topic), f"{_seqs(start, stop)}: owed, but nothing holds it", behind)
@@ -436,9 +422,7 @@ def _name(topic: TopicState, channel: ChannelState | None = None) -> str:
 
 
 def _seqs(start: int, stop: int) -> str:
-    return (
-        f"the message at seq {start}" if stop == start + 1 else f"the messages at seqs {start} to {stop - 1}"
-    )
+    return f"the message at seq {start}" if stop == start + 1 else f"the messages at seqs {start} to {stop - 1}"
 
 
 def _highest(seqs: SeqSet) -> int:

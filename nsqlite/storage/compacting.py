@@ -89,6 +89,4 @@ def _swap(path: str) -> None:
 
 
 def _size_bytes(path: str) -> int:
-    return sum(
-        os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names
-    )
+    return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names)

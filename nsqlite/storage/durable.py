@@ -139,9 +139,7 @@ class DurableStorage:
 
     # -- the journal ----------------------------------------------------------------------
 
-    def append(
-        self, pieces: Sequence[bytes], *, is_promise: bool = True, waits_for_sync: bool = False
-    ) -> int:
+    def append(self, pieces: Sequence[bytes], *, is_promise: bool = True, waits_for_sync: bool = False) -> int:
         """See Storage.append."""
         if is_promise and self._limit_bytes is not None and not self._is_below_limit(sum(map(len, pieces))):
             raise StoreFullError(f"max_store_bytes={self._limit_bytes}", sum(map(len, pieces)))

@@ -34,9 +34,7 @@ class InMemoryStorage:
         """Nothing: a new node."""
         return NodeState()
 
-    def append(
-        self, pieces: Sequence[bytes], *, is_promise: bool = True, waits_for_sync: bool = False
-    ) -> int:
+    def append(self, pieces: Sequence[bytes], *, is_promise: bool = True, waits_for_sync: bool = False) -> int:
         """Count it."""
         self._lsn += 1
         return self._lsn

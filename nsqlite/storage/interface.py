@@ -55,9 +55,7 @@ class Storage(Protocol):
     def recover(self) -> NodeState:
         """What was promised before. Called once, first."""
 
-    def append(
-        self, pieces: Sequence[bytes], *, is_promise: bool = True, waits_for_sync: bool = False
-    ) -> int:
+    def append(self, pieces: Sequence[bytes], *, is_promise: bool = True, waits_for_sync: bool = False) -> int:
         """Write one record, its payload in pieces, all or nothing; return its log sequence number.
 
         Under the node's lock. Once this returns the record survives the process.

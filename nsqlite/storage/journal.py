@@ -45,7 +45,15 @@ class Journal:
     """
 
     def __init__(
-        self, folder: str, store_id: bytes, epoch: int, lsn: int, *, is_mapped: bool, is_filled: bool, limit_bytes: int
+        self,
+        folder: str,
+        store_id: bytes,
+        epoch: int,
+        lsn: int,
+        *,
+        is_mapped: bool,
+        is_filled: bool,
+        limit_bytes: int,
     ) -> None:
         """Begin an epoch in an existing folder: one fresh segment.
 

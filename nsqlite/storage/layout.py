@@ -1,8 +1,8 @@
-"""Keys, values and journal records as bytes. Pure: no file, no lmdb.
+r"""Keys, values and journal records as bytes. Pure: no file, no lmdb.
 
 Journal segment, little endian:
 
-    0   8  b"nsqlite\\n"
+    0   8  b"nsqlite\n"
     8   4  crc32 of the rest of the header
    12   4  format version
    16  16  store id
@@ -93,9 +93,7 @@ def unpack_segment_head(head: bytes) -> tuple[bytes, int, int] | None:
 def pack_publish(topic_number: int, run: Run, *, is_routed: bool) -> bytes:
     """The head of a run's entry; the frames follow it."""
     kind = ROUTED if is_routed else PUBLISHED
-    return PUBLISH_HEAD.pack(
-        kind, topic_number, run.first_seq, run.first_id, run.count, run.due_ns, len(run.frames)
-    )
+    return PUBLISH_HEAD.pack(kind, topic_number, run.first_seq, run.first_id, run.count, run.due_ns, len(run.frames))
 
 
 def pack_numbered(kind: int, topic_number: int, channel_number: int = 0, value: int = 0) -> bytes:

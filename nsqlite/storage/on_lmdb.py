@@ -28,6 +28,13 @@ from nsqlite.storage.settling import settle
 TABLES: Final = (b"meta", b"topics", b"channels", b"log", b"exceptions", b"stepped")
 LARGEST_MAP: Final = 1 << 40
 SMALLEST_MAP: Final = 1 << 24
+_DAMAGE: Final = (
+    lmdb.BadTxnError,  # what is read after a page that could not be
+    lmdb.CorruptedError,
+    lmdb.InvalidError,
+    lmdb.PageNotFoundError,
+    lmdb.VersionMismatchError,
+)
 _T = TypeVar("_T")
 
 
@@ -123,7 +130,9 @@ class LmdbStore:
         needed = pages * self._env.stat()["psize"]
         held = os.stat(os.path.join(self.folder, "data.mdb")).st_size
         if held < needed:
-            raise StoreDamagedError(self.store_path, f"data.mdb has {held} bytes, {needed} are in use: it was truncated")
+            raise StoreDamagedError(
+                self.store_path, f"data.mdb has {held} bytes, {needed} are in use: it was truncated"
+            )
 
     def reopen(self) -> None:
         """Open the environment anew, after a failed commit."""
@@ -254,15 +263,16 @@ class LmdbStore:
             key = layout.LOG_KEY.pack(topic, seq)
             found = cursor.set_key(key) or (cursor.prev() if cursor.set_range(key) else cursor.last())
             prefix = layout.TOPIC_KEY.pack(topic)
+            start = seq
             if found and bytes(cursor.key()[:4]) == prefix:
                 row_key = bytes(cursor.key())
                 runs = layout.unpack_row(row_key, cursor.value())
-                if runs is not None and runs[-1].first_seq + runs[-1].count > seq:
+                if runs is None:
+                    start = layout.LOG_KEY.unpack(row_key)[1]
+                elif any(0 <= seq - run.first_seq < run.count for run in runs):
                     return runs
-                is_damaged = runs is None
-            else:
-                is_damaged = False
-            start = layout.LOG_KEY.unpack(row_key)[1] if is_damaged else seq
+                elif later := [run.first_seq for run in runs if run.first_seq > seq]:
+                    return Damage(seq, later[0])
             if cursor.set_range(layout.LOG_KEY.pack(topic, seq + 1)) and bytes(cursor.key()[:4]) == prefix:
                 return Damage(start, layout.LOG_KEY.unpack(cursor.key())[1])
         return Damage(start, -1)
@@ -461,7 +471,7 @@ def _map_size() -> int:
 
 
 def _opening_error(path: str, error: lmdb.Error) -> StoreDamagedError | StorageFailedError:
-    if isinstance(error, (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)):
+    if isinstance(error, _DAMAGE):
         return StoreDamagedError(path, f"LMDB cannot read data.mdb ({error})")
     return StorageFailedError(f"LMDB cannot open the store: {error}", outcome_unknown=False)
 

@@ -11,11 +11,16 @@ from typing import Final
 from nsqlite.errors import NetworkFilesystemError, StoreLockedError, StorePathError
 from nsqlite.storage.journal import sync_folder
 
+# fmt: off
 NETWORK_FILESYSTEMS: Final = frozenset(
-    "nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs 9p afs ceph fuse.sshfs fuse.glusterfs glusterfs lustre "
-    "gfs2 ocfs2 beegfs gpfs ncpfs coda davfs fuse.davfs2 fuse.s3fs fuse.rclone virtiofs".split()
+    [
+        "nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "9p", "afs", "ceph",
+        "fuse.sshfs", "fuse.glusterfs", "glusterfs", "lustre", "gfs2", "ocfs2", "beegfs", "gpfs",
+        "ncpfs", "coda", "davfs", "fuse.davfs2", "fuse.s3fs", "fuse.rclone", "virtiofs",
+    ]
 )
-IN_PLACE_FILESYSTEMS: Final = frozenset("ext2 ext3 ext4 xfs tmpfs".split())
+# fmt: on
+IN_PLACE_FILESYSTEMS: Final = frozenset(["ext2", "ext3", "ext4", "xfs", "tmpfs"])
 COMPACTING: Final = "compacting"  # folder of a compaction in progress
 _open_here: set[tuple[int, int]] = set()
 _guard: Final = threading.Lock()

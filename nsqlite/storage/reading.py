@@ -152,9 +152,7 @@ def _summarise_topic(lmdb: LmdbStore, topic: TopicState, wall_ns: int) -> TopicS
     )
 
 
-def _summarise_channel(
-    lmdb: LmdbStore, topic: TopicState, channel: ChannelState, wall_ns: int
-) -> ChannelSummary:
+def _summarise_channel(lmdb: LmdbStore, topic: TopicState, channel: ChannelState, wall_ns: int) -> ChannelSummary:
     stepped = topic.stepped.count_range(channel.cursor, topic.routed)
     depth = topic.routed - channel.cursor - stepped + len(channel.in_flight)
     deferred = 0
