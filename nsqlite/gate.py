@@ -5,9 +5,8 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nsqlite.background import Background
 from nsqlite.clock import Clock
 from nsqlite.core.broker import Broker
 from nsqlite.core.channel import Channel
@@ -26,6 +25,9 @@ from nsqlite.health import Health
 from nsqlite.options import Options
 from nsqlite.storage.durable import DurableStorage
 from nsqlite.storage.in_memory import InMemoryStorage
+
+if TYPE_CHECKING:
+    from nsqlite.background import Background
 
 
 class State(enum.Enum):

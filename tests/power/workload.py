@@ -31,7 +31,7 @@ class Workload:
 
     def __init__(self, node: Any, rng: random.Random, mark: Callable[[str], None], first: int = 1) -> None:
         self._node, self._rng, self._mark = node, rng, mark
-        self._next = first
+        self.next_number = first
         self._held: list[tuple[str, str, Any]] = []
         self.channels: list[tuple[str, str]] = []
 
@@ -48,7 +48,7 @@ class Workload:
 
     def publish(self, topic: str, count: int, delay: float | None = None) -> None:
         """Publish, one or a batch."""
-        first, self._next = self._next, self._next + count
+        first, self.next_number = self.next_number, self.next_number + count
         self.mark("publish", topic=topic, first=first, count=count)
         try:
             if count == 1:
@@ -84,11 +84,11 @@ class Workload:
                     message.finish()
             self.mark("finished", **fields)
 
-    def requeue(self, count: int) -> None:
+    def requeue(self, count: int, delays: tuple[float, ...] = (0, 0.001, 30)) -> None:
         """Give some of what is held back, at once or for later."""
         self._rng.shuffle(self._held)
         for _ in range(min(count, len(self._held))):
-            self._held.pop()[2].requeue(self._rng.choice((0, 0.001, 30)))
+            self._held.pop()[2].requeue(self._rng.choice(delays))
 
     def empty(self, topic: str, channel: str) -> None:
         """Empty a channel."""
@@ -182,11 +182,11 @@ def main(root: str, seed: str, level: str, writes: str) -> None:
             work.step(["alpha", "beta", "nobody"])
         thread.join()
         work.close()
-        first, beside_first, channels = work._next, beside._next - _BESIDE, work.channels
+        first, beside_first, channels = work.next_number, beside.next_number - _BESIDE, work.channels
 
 
 def _publish_beside(work: Workload) -> None:
-    rng = random.Random(work._next)
+    rng = random.Random(work.next_number)
     for _ in range(12):
         work.publish("alpha", rng.choice((1, 1, 5)))
 
