@@ -177,7 +177,8 @@ def _again(_: TopicState, channel: ChannelState, first: int, count: int, attempt
 
 
 def _finished(topic: TopicState, channel: ChannelState, first: int, count: int) -> None:
-    _advance(topic, channel, first + count)
+    if first not in topic.stepped:  # a delayed one, which may lie ahead of the cursor
+        _advance(topic, channel, first + count)
     channel.in_flight.discard_range(first, first + count)
     if channel.excepted.count_range(first, first + count):
         channel.excepted.discard_range(first, first + count)
@@ -186,7 +187,8 @@ def _finished(topic: TopicState, channel: ChannelState, first: int, count: int) 
 
 
 def _deferred(topic: TopicState, channel: ChannelState, seq: int, attempts: int, due_ns: int) -> None:
-    _advance(topic, channel, seq + 1)
+    if seq not in topic.stepped:
+        _advance(topic, channel, seq + 1)
     channel.in_flight.discard(seq)
     channel.excepted.add(seq)
     channel.changed[seq] = pack_exception(due_ns, seq, 1, attempts)
