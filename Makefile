@@ -23,19 +23,19 @@ help:
 	@echo "make power IMAGES=...  cut the power at any moment, and open what is left"
 	@echo "make clean             remove .venv and what the tools left"
 
-# A stamp each: what is installed again when pyproject.toml changes.
+# A stamp each: what is installed again when pyproject.toml or the version changes.
 .venv/bin/python:
 	@$(PYTHON) -m venv .venv
 
-.venv/runtime: pyproject.toml | .venv/bin/python
+.venv/runtime: pyproject.toml nsqlite/_version.py | .venv/bin/python
 	@$(PIP) --editable .
 	@touch $@
 
-.venv/dev: pyproject.toml | .venv/bin/python
+.venv/dev: pyproject.toml nsqlite/_version.py | .venv/bin/python
 	@$(PIP) --editable '.[dev]'
 	@touch .venv/runtime $@
 
-.venv/bench: pyproject.toml | .venv/bin/python
+.venv/bench: pyproject.toml nsqlite/_version.py | .venv/bin/python
 	@$(PIP) --editable '.[bench]'
 	@touch .venv/runtime $@
 

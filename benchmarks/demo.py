@@ -148,9 +148,7 @@ def run_killed(folder: Path, root: Path, files: dict[str, bytes], observed: Obse
         if job.process.returncode != -signal.SIGKILL:
             raise RuntimeError(f"the job ended by itself, with exit code {job.process.returncode}")
         store_bytes = disk_bytes(folder / "store")
-        bar.say(
-            f"killed with SIGKILL: {how_far(observed)} of {len(files):,}; starting again on the same store"
-        )
+        bar.say(f"killed with SIGKILL: {how_far(observed)} of {len(files):,}; starting again on the same store")
 
         job = Job(folder, root, [path for path in files if path not in observed.published], max_msg_size)
         for event in job.events():
@@ -167,8 +165,7 @@ def run_killed(folder: Path, root: Path, files: dict[str, bytes], observed: Obse
 def how_far(observed: Observed) -> str:
     """Say how far the job is."""
     return (
-        f"{len(observed.published):,} published, {len(observed.counted):,} counted, "
-        f"{len(observed.archived):,} archived"
+        f"{len(observed.published):,} published, {len(observed.counted):,} counted, {len(observed.archived):,} archived"
     )
 
 
@@ -188,9 +185,7 @@ def disk_bytes(folder: Path) -> int:
 def main() -> int:
     """Run the demo, print the table, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--root", type=Path, default=Path(sysconfig.get_path("stdlib")), help="folder to read"
-    )
+    parser.add_argument("--root", type=Path, default=Path(sysconfig.get_path("stdlib")), help="folder to read")
     parser.add_argument("--folder", type=Path, help="where to put store and archive, and leave them")
     options = parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""The version stands in one place for the code and one for the package, and both agree."""
+"""The version stands in one place, for the code and for the package."""
 
 import tomllib
 from pathlib import Path
@@ -10,7 +10,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_version_is_the_packages() -> None:
-    """`nsqlite.__version__` is what pyproject.toml publishes."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    """`nsqlite.__version__` is what the package is published under."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    source = ROOT / settings["tool"]["hatch"]["version"]["path"]
 
-    assert nsqlite.__version__ == _version.__version__ == project["version"]
+    assert source == Path(_version.__file__)
+    assert "version" in settings["project"]["dynamic"]
+    assert nsqlite.__version__ == _version.__version__

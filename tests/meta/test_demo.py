@@ -11,9 +11,7 @@ INPUT = Path(sysconfig.get_path("stdlib")) / "asyncio"
 
 def test_demo_loses_nothing(tmp_path: Path) -> None:
     """The job that is killed half-way ends with every file counted and archived."""
-    table = must_succeed(
-        run_python("-m", "benchmarks.demo", "--root", str(INPUT), "--folder", str(tmp_path / "demo"))
-    )
+    table = must_succeed(run_python("-m", "benchmarks.demo", "--root", str(INPUT), "--folder", str(tmp_path / "demo")))
 
     rows = dict(line.split("  ", 1) for line in table.splitlines() if line)
     assert rows["lost"].strip() == "0"

@@ -57,9 +57,7 @@ def test_links_lead_to_files(document: Path) -> None:
     assert [target for target in local if not (document.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in modules() if ">>> " in path.read_text("utf-8")], ids=relative
-)
+@pytest.mark.parametrize("path", [path for path in modules() if ">>> " in path.read_text("utf-8")], ids=relative)
 def test_docstring_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The examples in a module's docstrings give what they show."""
     name = ".".join(["nsqlite", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")

@@ -29,9 +29,7 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 @pytest.mark.parametrize("path", modules(), ids=relative)
 def test_file_is_small(path: Path) -> None:
     """No file of the package passes 600 lines, and no function 60."""
-    functions = [
-        node for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
+    functions = [node for node in ast.walk(parse(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
     long = {node.name: length(node) for node in functions if length(node) > MAX_FUNCTION_LINES}
 
