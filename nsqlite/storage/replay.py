@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from nsqlite.run import Run
+from nsqlite.run import OPEN_RUN_LIMIT, OpenRun, Run
 from nsqlite.seqset import SeqSet
 from nsqlite.state import ChannelState, NodeState, TopicState, pack_exception, unpack_exception
 from nsqlite.storage import layout
 from nsqlite.storage.layout import unpack_entries
+
+_PUBLISHES: Final = (layout.PUBLISHED, layout.ROUTED)
+_UNPACK_PUBLISH: Final = layout.PUBLISH_HEAD.unpack_from
+_PUBLISH_BYTES: Final = layout.PUBLISH_HEAD.size
 
 
 class Replay:
@@ -22,6 +26,7 @@ class Replay:
     def __init__(self, state: NodeState) -> None:
         self.state = state
         self._channels: dict[int, tuple[TopicState, ChannelState]] = {}
+        self._tails: dict[int, OpenRun] = {}
         for topic in state.topics.values():
             topic.runs = []
             for channel in topic.channels.values():
@@ -29,6 +34,49 @@ class Replay:
 
     def apply(self, lsn: int, payload: bytes) -> None:
         """Apply one record."""
+        if not self._apply_single(payload):
+            self._apply_entries(payload)
+        self.state.settled = lsn
+
+    def _apply_single(self, payload: bytes) -> bool:
+        """Apply a record that is one publish of one message, as a busy journal's mostly are; else False.
+
+        Hot: 2 of the 4 µs that such a record takes at opening (benchmarks/killed.py).
+        """
+        kind = payload[0]
+        if kind not in _PUBLISHES:
+            return False
+        _, topic_number, seq, message_id, count, due_ns, length = _UNPACK_PUBLISH(payload)
+        if count != 1 or due_ns or _PUBLISH_BYTES + length != len(payload):
+            return False
+        topic = self.state.topics.get(topic_number)
+        if topic is None or seq != topic.end:
+            return False
+        tail = self._tails.get(topic_number)
+        frame = payload[_PUBLISH_BYTES:]
+        if (
+            tail is not None
+            and tail.first_id + tail.count == message_id
+            and tail.first_seq + tail.count == seq
+            and tail.count < OPEN_RUN_LIMIT
+        ):
+            tail.parts.append(frame)
+            tail.count += 1
+            tail.size_bytes += length
+        else:
+            self._tails[topic_number] = tail = OpenRun(seq, message_id, frame)
+            topic.runs.append(tail)  # type: ignore[attr-defined]  # a list here
+        topic.end = seq + 1
+        if message_id > self.state.last_id:
+            self.state.last_id = message_id
+        if kind == layout.ROUTED:
+            if topic.waiting:
+                self._route(topic, topic.end)
+            else:
+                topic.routed = topic.end
+        return True
+
+    def _apply_entries(self, payload: bytes) -> None:
         for entry in unpack_entries(payload):
             kind = entry[0]
             if kind in (layout.PUBLISHED, layout.ROUTED):
@@ -39,7 +87,6 @@ class Replay:
                     _PROGRESS[kind](*held, *entry[2:])
             else:
                 _PROMISES[kind](self, *entry[1:])
-        self.state.settled = lsn
 
     def finish(self) -> NodeState:
         """The state, with exceptions brought together."""
