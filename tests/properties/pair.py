@@ -97,51 +97,53 @@ class Pair:
             assert message_id > self.last_id, "ids rise, over all topics and lives"
             self.last_id = message_id
         self.model.publish(topic, ids, bodies, _ns(delay))
-        self.forgettable.clear()
+        self._promised(topic)
+
+    def _promised(self, *names: str) -> None:
+        """A promise takes the progress before it into the journal, unless it is about what is ephemeral."""
+        if not any(name.endswith(model.EPHEMERAL) for name in names):
+            self.forgettable.clear()
 
     # -- topics and channels
 
     def open_channel(self, topic: str, channel: str) -> None:
         self.node.topic(topic).channel(channel)
+        is_new = topic not in self.model.topics or channel not in self.model.topics[topic].channels
         self.model.channel(topic, channel)
-        self.forgettable.clear()
-
-    def open_topic(self, topic: str) -> None:
-        self.node.topic(topic)
-        self.model.topic(topic)
-        self.forgettable.clear()
+        if is_new:
+            self._promised(topic, channel)
 
     def pause_topic(self, topic: str, is_paused: bool) -> None:
         handle = self.node.topic(topic)
         handle.pause() if is_paused else handle.unpause()
         self.model.pause_topic(self.model.topic(topic), is_paused)
-        self.forgettable.clear()
+        self._promised(topic)
 
     def pause_channel(self, topic: str, channel: str, is_paused: bool) -> None:
         handle = self.node.topic(topic).channel(channel)
         handle.pause() if is_paused else handle.unpause()
         self.model.channel(topic, channel).is_paused = is_paused
-        self.forgettable.clear()
+        self._promised(topic, channel)
 
     def empty_topic(self, topic: str) -> None:
         self.node.topic(topic).empty()
         self.model.topic(topic).waiting.clear()
-        self.forgettable.clear()
+        self._promised(topic)
 
     def empty_channel(self, topic: str, channel: str) -> None:
         self.node.topic(topic).channel(channel).empty()
         self.model.channel(topic, channel).empty()
-        self.forgettable.clear()
+        self._promised(topic, channel)
 
     def delete_topic(self, topic: str) -> None:
         self.node.delete_topic(topic)
         del self.model.topics[topic]
-        self.forgettable.clear()
+        self._promised(topic)
 
     def delete_channel(self, topic: str, channel: str) -> None:
         self.node.topic(topic).delete_channel(channel)
         self.model.delete_channel(self.model.topics[topic], channel)
-        self.forgettable.clear()
+        self._promised(topic, channel)
 
     # -- receiving and answering
 
