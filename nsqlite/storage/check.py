@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -365,21 +364,30 @@ def _audit_owed(state: NodeState, covered: dict[int, list[tuple[int, int]]], fou
             found.fault(_name(topic), f"{_seqs(start, stop)}: owed, but nothing holds it", behind)
 
 
-def uncovered(ranges: Iterable[tuple[int, int]], covered: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """What of some ranges is in none of `covered`, which are in order."""
-    starts = [start for start, _ in covered]
-    for start, stop in ranges:
-        at = max(0, bisect_right(starts, start) - 1)
+def uncovered(ranges: Iterable[tuple[int, int]], covers: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What of some ranges is in none of the others, in order. O(n log n)."""
+    covered = _joined(covers)
+    at = 0
+    for start, stop in _joined(ranges):
         seq = start
         while seq < stop:
             while at < len(covered) and covered[at][1] <= seq:
                 at += 1
-            if at == len(covered) or covered[at][0] >= stop:
-                yield seq, stop
-                break
-            if covered[at][0] > seq:
-                yield seq, covered[at][0]
-            seq = covered[at][1]
+            following = covered[at] if at < len(covered) else (stop, stop)
+            if following[0] > seq:
+                yield seq, min(stop, following[0])
+            seq = max(seq, following[1])
+
+
+def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges in order, those that touch or overlap as one."""
+    joined: list[tuple[int, int]] = []
+    for start, stop in sorted(ranges):
+        if joined and joined[-1][1] >= start:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
+        else:
+            joined.append((start, stop))
+    return joined
 
 
 # -- the journal ---------------------------------------------------------------------------
