@@ -269,7 +269,8 @@ class DurableStorage:
         if hasattr(self, "journal"):
             self.journal.close(is_settled=is_settled)
             if is_settled:
-                sync_folder(self._journal_folder)
+                with suppress(OSError):  # files that come back are settled, and never count
+                    sync_folder(self._journal_folder)
 
     def close_files(self) -> None:
         """Let go of a settled store's files, of which the journal's go, but keep the claim."""

@@ -11,6 +11,7 @@ import os
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Final
 
@@ -73,6 +74,7 @@ class Journal:
         self._sync_guard = threading.Lock()
         self._writes_on_sync = is_filled and not is_mapped
         self._left_out: tuple[Segment, int, bytes] | None = None
+        self._is_blocked = False  # the last segment that was wanted could not be made: the limit is not all
         self.free: list[Segment] = []
         self.used: list[Segment] = []
         self._seed = epoch & 0xFFFFFFFF
@@ -128,7 +130,7 @@ class Journal:
         current = self.used[-1]
         if current.position + size <= current.size_bytes or any(self._fits(each, size) for each in self.free):
             return True
-        return self.held_bytes + self._next_size(size) <= self.limit_bytes
+        return not self._is_blocked and self.held_bytes + self._next_size(size) <= self.limit_bytes
 
     def _roll(self, size: int) -> Segment:
         for at, segment in enumerate(self.free):
@@ -142,6 +144,7 @@ class Journal:
             try:
                 segment = self._make(wanted, is_filled=False)
             except OSError as error:
+                self._is_blocked = True
                 raise JournalFullError(str(error)) from error
         self._start(segment)
         return segment
@@ -167,6 +170,7 @@ class Journal:
         except BaseException:
             segment.delete()
             raise
+        self._is_blocked = False
         return segment
 
     # -- beside appending -----------------------------------------------------------------
@@ -224,10 +228,10 @@ class Journal:
         """Let go of all files; of a settled journal none is left."""
         with self._sync_guard:
             for segment in (*self.used, *self.free):
+                segment.close()
                 if is_settled:
-                    segment.delete()
-                else:
-                    segment.close()
+                    with suppress(OSError):  # what is settled never counts again; the next opening removes it
+                        os.unlink(segment.path)
 
     def check(self) -> None:
         """Assert the order of segments and numbers."""

@@ -41,6 +41,7 @@ class Claim:
 
         Raises:
             StoreLockedError: With the owner's pid.
+            StorePathError: The owner's file cannot be written.
         """
         self.path = path
         self._fd = -1
@@ -58,16 +59,23 @@ class Claim:
         if is_shared and not os.path.exists(file):
             return
         flags = os.O_RDONLY if is_shared else os.O_RDWR | os.O_CREAT
-        fd = os.open(file, flags | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(file, flags | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorePathError(self.path, f"its owner file cannot be opened ({error.strerror})") from error
         try:
             fcntl.flock(fd, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             pid = _holder(fd) or _pid_in(fd)
             os.close(fd)
             raise StoreLockedError(self.path, pid) from error
-        if not is_shared:
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        try:
+            if not is_shared:
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        except OSError as error:
+            os.close(fd)  # or its lock would outlive this attempt
+            raise StorePathError(self.path, f"its owner file cannot be written ({error.strerror})") from error
         self._fd = fd
 
     def release(self) -> None:
