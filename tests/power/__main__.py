@@ -43,9 +43,7 @@ def main() -> int:
                     break
             else:
                 images, again = images + outcome.images, again + outcome.again
-    print(
-        f"{images} images, {again} more of their opening, {failed} failures, {time.monotonic() - began:.0f} s"
-    )
+    print(f"{images} images, {again} more of their opening, {failed} failures, {time.monotonic() - began:.0f} s")
     return 1 if failed else 0
 
 

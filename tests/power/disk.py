@@ -187,9 +187,7 @@ class Disk:
     def _settle_names(self, folder: Inode, begin: int) -> None:
         """A folder is synced: its names are certain, and what they depend on."""
         wanted = [
-            each
-            for each in self._namings
-            if each.index < begin and any(at is folder for at, _, _ in each.changes)
+            each for each in self._namings if each.index < begin and any(at is folder for at, _, _ in each.changes)
         ]
         names: dict[Inode, dict[str, Inode]] = {}
         done = _closed(self._namings, wanted)

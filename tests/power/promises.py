@@ -265,9 +265,7 @@ def verify(ledger: Ledger, moment: Moment, found: Found) -> None:
             for publish in ledger.publishes
             for number in publish.numbers
         ):
-            raise BrokenPromiseError(
-                f"topic {topic} has messages published after its channel, and no channel"
-            )
+            raise BrokenPromiseError(f"topic {topic} has messages published after its channel, and no channel")
         _compare(ledger, moment, kept, Life(topic, "", Span(-1, -1)), held, is_first=True)
 
 
@@ -286,9 +284,7 @@ def _kept(ledger: Ledger, moment: Moment, found: Found) -> set[int]:
             continue
         for number, message_id in zip(publish.numbers, publish.ids, strict=False):
             if ids.get(number, message_id) != message_id:
-                raise BrokenPromiseError(
-                    f"message {number} came back with another id than its publish returned"
-                )
+                raise BrokenPromiseError(f"message {number} came back with another id than its publish returned")
         if (
             publish.call.end < moment.promises
             or publish.durable < moment.cut
@@ -308,9 +304,7 @@ def _verify_channel(
 ) -> None:
     topic, channel = name
     lives = [each for each in ledger.lives if (each.topic, each.channel) == (topic, channel)]
-    possible = [
-        each for each in lives if each.made.begin < moment.cut and each.deleted.end >= moment.promises
-    ]
+    possible = [each for each in lives if each.made.begin < moment.cut and each.deleted.end >= moment.promises]
     if held is None:
         for life in possible:
             if life.made.end < moment.promises and life.deleted.begin >= moment.cut:
@@ -341,10 +335,7 @@ def _compare(
             continue
         if not is_first and call.end < life.made.begin:
             continue
-        if any(
-            each.end < moment.promises and call.end < each.begin and not each.is_doubtful
-            for each in life.emptied
-        ):
+        if any(each.end < moment.promises and call.end < each.begin and not each.is_doubtful for each in life.emptied):
             continue
         is_owed = (is_first or call.begin > life.made.end) and publish.first in kept
         if any(each.begin < moment.cut and call.begin < each.end for each in life.emptied):

@@ -86,9 +86,7 @@ class Story:
         root.mkdir()
         run_child("tests.power.workload", root, log, str(root), str(self.seed), self.level, self.writes)
         self.events = read_log(log)
-        marks = [
-            (at, each.data.decode()) for at, each in enumerate(self.events) if each.kind == recording.MARK
-        ]
+        marks = [(at, each.data.decode()) for at, each in enumerate(self.events) if each.kind == recording.MARK]
         self.ledger = Ledger.of(marks)
         if self.level == "commit":
             note_durable(self.ledger, self.events)
@@ -146,9 +144,7 @@ class Story:
             self._image = disk.image(rng)
             second = self.check_image(cut)
             if _numbers(second) != _numbers(found):
-                raise BrokenPromiseError(
-                    f"cut at {cut}, then at {each} of the opening: not the content of the first"
-                )
+                raise BrokenPromiseError(f"cut at {cut}, then at {each} of the opening: not the content of the first")
             self.again += 1
 
     def keep(self) -> None:
