@@ -37,6 +37,9 @@ class Deadlines:
             lane = self.lanes[delivery.timeout_ns] = deque()
         while lane and not lane[0].remaining:
             lane.popleft()
+        if lane and delivery.deadline_ns < lane[-1].deadline_ns:
+            self.add_touched(delivery)  # its caller looked at the clock, then waited for the lock
+            return
         lane.append(delivery)
         if len(lane) > self._limit:
             self._compact()
