@@ -48,9 +48,9 @@ def main() -> int:
             failed.append(name)
             traceback.print_exc()
     short = sum(not each.is_reached for measured in answers.values() for each in measured)
-    print(f"\n{short} fall short" if short else "\nnone falls short")
+    print(f"\n{short} of {sum(map(len, answers.values()))} fall short")
     if failed:
-        print(f"not answered: {', '.join(failed)}")
+        print(f"not answered, since an error ended them: {', '.join(failed)}")
     if arguments.json:
         text = json.dumps(table.as_json(where, answers), indent=2)
         arguments.json.write_text(f"{text}\n", encoding="utf-8")

@@ -21,9 +21,7 @@ def answer(bench: Bench) -> Iterator[Figure]:
     for way, how in (("one", "one by one"), ("many", "by 100")):
         for fate, part in (("dropped", "the node's own"), ("kept", "with the message the caller keeps")):
             values = bench.repeat(partial(_story, bench, way, fate))["each"]
-            yield Figure(
-                f"{MESSAGES:,} in flight, received {how}: each, {part}", median(values), "bytes", None, values
-            )
+            yield Figure(f"{MESSAGES:,} in flight, received {how}: each, {part}", median(values), "bytes", None, values)
 
 
 def _story(bench: Bench, way: str, fate: str) -> dict[str, float]:

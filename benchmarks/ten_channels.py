@@ -11,8 +11,6 @@ def answer(bench: Bench) -> Iterator[Line]:
     """At "commit", one by one and by the hundred."""
     for work, make, grain in (("publish one", one_by_one, 1), ("publish_many of 100", by_hundred, BATCH)):
         publishing = partial(bench.publishing, grain=grain)
-        values = bench.alternate(
-            {"ten": publishing(make("commit", 10)), "one": publishing(make("commit", 1))}
-        )
+        values = bench.alternate({"ten": publishing(make("commit", 10)), "one": publishing(make("commit", 1))})
         ten, one = median(values["ten"]), median(values["one"])
         yield Line(f'"commit": {work}, 10 channels', "itself, 1 channel", ten, one, 0.85)
