@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import struct
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Final
@@ -58,9 +59,11 @@ class DurableStorage:
         self._lmdb: LmdbStore | None = None
         try:
             tidy(self.path)
-            for folder in ("lmdb", "journal"):
-                os.makedirs(os.path.join(self.path, folder), mode=0o700, exist_ok=True)
-            self.lmdb = self._lmdb = LmdbStore(os.path.join(self.path, "lmdb"), self.path)
+            os.makedirs(self._journal_folder, mode=0o700, exist_ok=True)
+            folder = os.path.join(self.path, "lmdb")
+            if not os.path.exists(os.path.join(folder, "data.mdb")):
+                self._make_lmdb(folder)
+            self.lmdb = self._lmdb = LmdbStore(folder, self.path)
             self._meta = self._read_meta()
             if not self._meta.epoch:  # new, or never got so far: its names must last before its first promise
                 sync_folder(self._lmdb.folder)
@@ -75,6 +78,15 @@ class DurableStorage:
         self.node_id = self._meta.node_id
         self._settled = NodeState()
         self._used_bytes = 0
+
+    def _make_lmdb(self, folder: str) -> None:
+        """Make an empty environment whole or not at all: LMDB cannot open a file whose first pages are torn."""
+        unfinished = folder + ".new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        os.mkdir(unfinished, mode=0o700)
+        LmdbStore(unfinished, self.path).close()
+        sync_folder(unfinished)
+        os.rename(unfinished, folder)
 
     def _read_meta(self) -> Meta:
         meta = self.lmdb.read_meta()
@@ -292,7 +304,7 @@ def replayed(state: NodeState, path: str, meta: Meta) -> NodeState:
     for lsn, payload in read_records(segments, meta.epoch, state.settled):
         try:
             replay.apply(lsn, payload)
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, ValueError, struct.error) as error:
             raise StoreDamagedError(path, f"journal record {lsn} cannot be understood ({error!r})") from error
     return replay.finish()
 

@@ -27,6 +27,7 @@ class Replay:
         self.state = state
         self._channels: dict[int, tuple[TopicState, ChannelState]] = {}
         self._tails: dict[int, OpenRun] = {}
+        self._emptied: dict[int, int] = {}
         for topic in state.topics.values():
             topic.runs = []
             for channel in topic.channels.values():
@@ -83,10 +84,26 @@ class Replay:
                 self._published(entry[1], entry[2], is_routed=kind == layout.ROUTED)
             elif kind >= 16:
                 held = self._channels.get(entry[1])
-                if held is not None:  # progress for what is gone is ignored
+                if self._emptied:
+                    entry = self._behind_emptied(entry)
+                if held is not None and entry:  # progress for what is gone is ignored
                     _PROGRESS[kind](*held, *entry[2:])
             else:
                 _PROMISES[kind](self, *entry[1:])
+
+    def _behind_emptied(self, entry: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What of a progress entry concerns messages that were not dropped before; () if nothing does.
+
+        Between an emptying's record and its end, while it is synced, messages that it drops
+        may still be handed out and answered.
+        """
+        kind, number, first = entry[:3]
+        start = self._emptied.get(number, 0)
+        if first >= start:
+            return entry
+        if kind in _STRETCHES and first + entry[3] > start:
+            return kind, number, start, first + entry[3] - start
+        return ()
 
     def finish(self) -> NodeState:
         """The state, with exceptions brought together."""
@@ -181,7 +198,7 @@ class Replay:
         held = self._channels.get(number)
         if held is not None:
             channel = held[1]
-            channel.cursor = max(channel.cursor, cursor)
+            self._emptied[number] = channel.cursor = max(channel.cursor, cursor)
             channel.in_flight, channel.excepted = SeqSet(), SeqSet()
             channel.changed, channel.is_emptied = {}, True
 
@@ -251,6 +268,7 @@ _PROMISES: Final[dict[int, Callable[..., Any]]] = {
     layout.CHANNEL_PAUSED: Replay._channel_paused,
     layout.CHANNEL_EMPTIED: Replay._channel_emptied,
 }
+_STRETCHES: Final = (16, 18)  # HANDED and FINISHED, which are put together where they touch
 _PROGRESS: Final[dict[int, Callable[..., Any]]] = {
     16: _handed,
     17: _again,
