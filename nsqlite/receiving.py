@@ -194,8 +194,8 @@ class Receiving(Turns):
             self.broker.loaded(topic, found)
             return
         run = topic.log.find(seq)
-        if run is not None or topic.is_deleted:
-            return  # it came back into memory, or went, meanwhile
+        if run is not None or topic.is_deleted or not any(each.owes(seq) for each in topic.channels.values()):
+            return  # it came back into memory, or was emptied or deleted, meanwhile
         stop = found.stop if found.stop > seq else topic.log.settled_end
         following = min((first for first in topic.log.firsts if first > seq), default=stop)
         stop = max(seq + 1, min(stop, following))

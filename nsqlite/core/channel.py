@@ -263,6 +263,14 @@ class Channel:
             else:
                 return
 
+    def owes(self, seq: int) -> bool:
+        """Whether a message waits here, fresh, ready or deferred; of what is excepted, in flight too."""
+        if seq >= self.cursor and seq not in self.topic.stepped:
+            return True
+        if not self.is_volatile:
+            return seq in self.excepted
+        return any(_overlaps(each, seq, seq + 1) for each in (*self.ready, *self.deferred))
+
     # -- answers --------------------------------------------------------------------------
 
     def holds(self, seq: int, delivery: Delivery) -> bool:
