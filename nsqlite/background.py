@@ -16,11 +16,13 @@ from nsqlite.core.timers import NEVER
 from nsqlite.errors import StorageFailedError, StoreError, StoreFullError
 from nsqlite.options import SECOND_NS
 from nsqlite.state import NodeState
+from nsqlite.storage.allocator import find_trim
 from nsqlite.waiting import Signal, ThreadWaiter
 
 if TYPE_CHECKING:
     from nsqlite.engine import Engine
 
+TRIM_BYTES: Final = 4 << 20
 FLUSH_NS: Final = 25_000_000
 log: Final = logging.getLogger("nsqlite")
 
@@ -46,6 +48,7 @@ class Background:
         self._is_lead_asked = False
         self._is_settlement_asked = False
         self._begun = 0
+        self._give_memory_back = find_trim()
         self._settle_error: StoreError | None = None
         self.room_waiters: list[ThreadWaiter] = []
         self._rescue_waiters: list[ThreadWaiter] = []
@@ -242,6 +245,7 @@ class Background:
             self._is_settlement_asked = False
             self._begun += 1
             engine.flush_progress()
+            size_bytes = engine.unsettled_bytes
             state = engine.snapshot()
             engine.is_settling = True
         try:
@@ -254,6 +258,8 @@ class Background:
                 engine.settled(state)
                 extra = self._storage.after_settling(state.settled)
             self._storage.tidy(extra, engine.lock)
+            if size_bytes >= TRIM_BYTES:
+                self._give_memory_back()
         finally:
             engine.is_settling = False
         self._release_waiters()

@@ -31,6 +31,8 @@ ID_AT: Final = 18
 TIMESTAMP_AT: Final = 8
 SIZE_OVERHEAD: Final = 30
 SPLIT_BYTES: Final = 64 * 1024
+RUN_OVERHEAD_BYTES: Final = 400
+PART_OVERHEAD_BYTES: Final = 48
 WORTH_JOINING_BYTES: Final = 8 * 1024
 OPEN_RUN_LIMIT: Final = 256
 _SIZE: Final = struct.Struct(">I")
@@ -73,6 +75,11 @@ class Run:
     def size_bytes(self) -> int:
         """Bytes of its frames."""
         return len(self.frames)
+
+    @property
+    def memory_bytes(self) -> int:
+        """About what it takes in memory, with its places in the log and the cache."""
+        return len(self.frames) + RUN_OVERHEAD_BYTES
 
     def offset(self, index: int) -> int:
         """Where frame `index` begins; with `count`, where the last one ends."""
@@ -132,6 +139,11 @@ class OpenRun:
         self.count = 1
         self.parts = [frame]
         self.size_bytes = len(frame)
+
+    @property
+    def memory_bytes(self) -> int:
+        """About what it takes in memory, with its places in the log and the cache."""
+        return self.size_bytes + RUN_OVERHEAD_BYTES + PART_OVERHEAD_BYTES * self.count
 
     def frame(self, index: int) -> bytes:
         """One message's frame."""

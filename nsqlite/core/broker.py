@@ -152,7 +152,11 @@ class Broker:
             elif (written := state.topics.get(topic.number)) is not None:
                 unsettled = topic.log.unsettled()
                 topic.log.settled_end = written.end
-                self._cache_runs(topic, unsettled[: len(unsettled) - len(topic.log.unsettled())])
+                settled = unsettled[: len(unsettled) - len(topic.log.unsettled())]
+                if topic.pinned_from() is None:  # what is delayed is not needed soon: it goes at once
+                    topic.log.forget([run.first_seq for run in settled if run.due_ns])
+                    settled = [run for run in settled if not run.due_ns]
+                self._cache_runs(topic, settled)
         self._evict()
 
     def loaded(self, topic: Topic, runs: Iterable[AnyRun]) -> None:
@@ -163,7 +167,7 @@ class Broker:
     def _cache_runs(self, topic: Topic, runs: Iterable[AnyRun]) -> None:
         for run in runs:
             self._cache.append((topic, run))
-            self.cached_bytes += run.size_bytes
+            self.cached_bytes += run.memory_bytes
 
     def _evict(self) -> None:
         """Let the oldest of the cache go until it fits. What only memory has stays."""
@@ -177,7 +181,7 @@ class Broker:
             if pinned is not None and run.first_seq + run.count > pinned:
                 self._cache.append(entry)
                 continue
-            self.cached_bytes -= run.size_bytes
+            self.cached_bytes -= run.memory_bytes
             gone.setdefault(topic, []).append(run.first_seq)
         for topic, first_seqs in gone.items():
             topic.log.forget(first_seqs)
@@ -201,7 +205,7 @@ class Broker:
         numbers += [channel.number for channel in self.channels()]
         assert len(numbers) == len(set(numbers))
         assert all(number < self.next_number for number in numbers)
-        assert self.cached_bytes == sum(run.size_bytes for _, run in self._cache)
+        assert self.cached_bytes == sum(run.memory_bytes for _, run in self._cache)
         for name, topic in self.topics.items():
             assert name == topic.name
             assert topic.is_ephemeral == is_ephemeral(name)

@@ -62,6 +62,7 @@ class DurableStorage:
             os.makedirs(self._journal_folder, mode=0o700, exist_ok=True)
             folder = os.path.join(self.path, "lmdb")
             if not os.path.exists(os.path.join(folder, "data.mdb")):
+                self._refuse_used("lmdb/data.mdb is gone")
                 self._make_lmdb(folder)
             self.lmdb = self._lmdb = LmdbStore(folder, self.path)
             self._meta = self._read_meta()
@@ -88,10 +89,16 @@ class DurableStorage:
         sync_folder(unfinished)
         os.rename(unfinished, folder)
 
+    def _refuse_used(self, why: str) -> None:
+        """Refuse to begin anew in a store that was in use: its reserve came after its first settlement."""
+        if os.path.exists(self._reserve):
+            raise StoreDamagedError(self.path, f"it was in use, but {why}")
+
     def _read_meta(self) -> Meta:
         meta = self.lmdb.read_meta()
         node_id = self._options.node_id
         if meta is None:
+            self._refuse_used("lmdb/data.mdb holds nothing")
             found, _ = find_segments(self._journal_folder, b"", 0, self.path)
             assert not found
             return Meta(os.urandom(16), 0, default_node_id() if node_id is None else node_id)

@@ -75,7 +75,8 @@ class LmdbStore:
 
     def _open(self) -> None:
         size = _map_size()
-        if self.is_read_only and self.file_bytes == 0:
+        data = os.path.join(self.folder, "data.mdb")
+        if os.path.exists(data) and os.path.getsize(data) == 0:
             raise StoreDamagedError(self.store_path, "data.mdb is empty")
         while True:
             try:

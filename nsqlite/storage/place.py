@@ -118,7 +118,7 @@ def prepare(path: str, *, allow_network_filesystem: bool) -> str:
         raise StorePathError(path, f"the folder cannot be made ({error.strerror})") from error
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise StorePathError(path, "the folder is not readable and writable for this user")
-    foreign = [name for name in os.listdir(path) if name not in ("lmdb", "journal", "owner", "reserve")]
+    foreign = [name for name in os.listdir(path) if name not in ("lmdb", "lmdb.new", "journal", "owner", "reserve")]
     if foreign and not os.path.isdir(os.path.join(path, "lmdb")):
         raise StorePathError(path, f"it holds other files ({foreign[0]!r}); give an empty folder or a new one")
     return path
