@@ -109,7 +109,7 @@ class Story:
 
     def _moment(self, rng: random.Random) -> int:
         """Anywhere; half of the time right behind a sync, a name or a mark, where an order matters."""
-        cut = rng.randrange(len(self.events)) + 1
+        cut = rng.randrange(len(self.events) if rng.random() < 0.85 else 80) + 1  # making a store is short
         if rng.random() < 0.5:
             while cut < len(self.events) and self.events[cut - 1].kind in (recording.WRITE, recording.FILE):
                 cut += 1
