@@ -307,6 +307,19 @@ def test_row_that_is_not_understood_is_a_fault(store: Path, table: str) -> None:
     assert any(fault.startswith(f"{table}: row ffffff cannot be understood") for fault in told(store))
 
 
+def test_emptied_store_does_not_begin_anew(store: Path) -> None:
+    """A store whose data were cut to nothing, or are gone, is refused, not taken for a new one."""
+    data = store / "lmdb" / "data.mdb"
+    data.write_bytes(b"")
+    with pytest.raises(nsqlite.StoreDamagedError, match=r"data\.mdb is empty"):
+        nsqlite.open(store)
+    assert data.read_bytes() == b""
+
+    data.unlink()
+    with pytest.raises(nsqlite.StoreDamagedError, match=r"lmdb/data\.mdb is gone"):
+        nsqlite.open(store)
+
+
 def test_meta_row_that_is_missing_is_a_fault(store: Path) -> None:
     """A store that does not know how far it is settled is named."""
     with tables(store) as behind:
@@ -322,6 +335,8 @@ def test_meta_that_is_missing_is_a_fault(store: Path) -> None:
             behind.delete("meta", key)
 
     assert told(store) == ["meta: the store was in use, but data.mdb holds nothing"]
+    with pytest.raises(nsqlite.StoreDamagedError, match="holds nothing"):
+        nsqlite.open(store)
 
 
 # -- the journal ---------------------------------------------------------------------------
