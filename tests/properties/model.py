@@ -223,9 +223,7 @@ class Model:
     def publish(self, topic_name: str, ids: list[bytes], bodies: list[bytes], delay_ns: int) -> None:
         topic = self.topic(topic_name)
         due = (self.now_ns + delay_ns, self.wall_ns + delay_ns) if delay_ns else (None, None)
-        topic.waiting += [
-            Message(message_id, body, *due) for message_id, body in zip(ids, bodies, strict=True)
-        ]
+        topic.waiting += [Message(message_id, body, *due) for message_id, body in zip(ids, bodies, strict=True)]
         topic.message_count += len(bodies)
         topic.message_bytes += sum(map(len, bodies))
         topic.route(self.now_ns)

@@ -292,9 +292,7 @@ class Pair:
         image = self._image()
         clock = VirtualClock(wall_ns=self.model.wall_ns)
         with self._open(image, clock) as node:
-            kept = {
-                name: topic for name, topic in self.model.topics.items() if not name.endswith(model.EPHEMERAL)
-            }
+            kept = {name: topic for name, topic in self.model.topics.items() if not name.endswith(model.EPHEMERAL)}
             assert list(node.topics) == sorted(kept)
             for topic in kept.values():
                 self._compare_image(node, clock, topic)

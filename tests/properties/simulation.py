@@ -27,6 +27,7 @@ import attrs
 import nsqlite
 from nsqlite.clock import VirtualClock
 from nsqlite.errors import ChannelDeletedError, NotInFlightError
+from nsqlite.lifetime import forget_engine
 from tests.properties.pair import drain, read_all, write_all
 from tests.properties.scheduler import SECOND, Scheduler, SimulatedClock
 
@@ -101,6 +102,7 @@ class Story:
         self.log: list[str] = []
         self.last: dict[tuple[str, int], bytes] = {}
         self.workers_left = 0
+        self.node: nsqlite.Node | None = None
         self.do_empty = self.dice.random() < 0.4
         self.do_delete = self.dice.random() < 0.4
         self.options = {"msg_timeout": MSG_TIMEOUT, "max_msg_timeout": MAX_MSG_TIMEOUT}
@@ -125,6 +127,10 @@ class Story:
                 self.scheduler.run(self._main)
             for image in self.images:
                 self._check_image(image)
+        except BaseException:
+            if self.node is not None:
+                forget_engine(self.node.engine)  # its locks went with the scheduler: nothing can close it
+            raise
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -160,11 +166,7 @@ class Story:
 
     def _maybe_image(self) -> None:
         """Between two steps: sometimes keep what a kill would leave now."""
-        if (
-            self.durability != "memory"
-            and len(self.images) < self.images_wanted
-            and self.dice.random() < 0.001
-        ):
+        if self.durability != "memory" and len(self.images) < self.images_wanted and self.dice.random() < 0.001:
             store = self.folder / "store"
             if (store / "lmdb").exists() and self.lives:
                 self.images.append(Image(self.step("image"), self.scheduler.wall_ns, read_all(store)))
@@ -238,9 +240,7 @@ class Story:
                 message.touch()
         except (NotInFlightError, ChannelDeletedError):
             is_gone = life.delete_began != NEVER or bool(life.empties)
-            assert is_gone or not is_mine or self.scheduler.now_ns >= until_ns, (
-                "an answer in time was refused"
-            )
+            assert is_gone or not is_mine or self.scheduler.now_ns >= until_ns, "an answer in time was refused"
             if given.finish_began == began:
                 given.finish_began = NEVER
             return
@@ -372,9 +372,7 @@ class Story:
                 given = life.given.get(origin.body)
                 if self._is_owed(life, origin):
                     assert given is not None, f"lost: {origin.body[:20]!r} on {life.name}"
-                    assert given.finish_ended < NEVER, (
-                        f"unfinished, and gone: {origin.body[:20]!r} on {life.name}"
-                    )
+                    assert given.finish_ended < NEVER, f"unfinished, and gone: {origin.body[:20]!r} on {life.name}"
                 if given is not None:
                     assert given.attempts == set(range(1, len(given.attempts) + 1)), "attempts with gaps"
 

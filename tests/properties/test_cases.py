@@ -5,10 +5,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import nsqlite.aio
 import pytest
 
 import nsqlite
+import nsqlite.aio
 from nsqlite.clock import VirtualClock
 from nsqlite.errors import NsqliteError
 from tests.properties.pair import Pair, read_all, write_all
@@ -116,9 +116,7 @@ def race(seed: int, folder: Path, durability: str, first: str, second: str) -> N
     ],
 )
 @pytest.mark.parametrize("durability", DURABLE)
-def test_two_at_once_replay_as_they_were_applied(
-    tmp_path: Path, durability: str, first: str, second: str
-) -> None:
+def test_two_at_once_replay_as_they_were_applied(tmp_path: Path, durability: str, first: str, second: str) -> None:
     """A channel made during another's sync, and its like: replay agrees with memory on who owes what."""
     for seed in range(3):
         race(seed, tmp_path / str(seed), durability, first, second)
@@ -200,9 +198,7 @@ def test_kill_keeps_a_delayed_message_in_flight_beside_a_fresh_one(tmp_path: Pat
 
 
 @pytest.mark.parametrize("durability", DURABLE)
-def test_kill_loses_nothing_when_a_large_record_skipped_a_small_segment(
-    tmp_path: Path, durability: str
-) -> None:
+def test_kill_loses_nothing_when_a_large_record_skipped_a_small_segment(tmp_path: Path, durability: str) -> None:
     """A segment too small to be used again keeps old records; what lies behind them still counts."""
     pair = Pair(tmp_path, durability, settle_interval=1000.0, settle_bytes=3 * MIB, max_msg_size=2 * MIB)
     pair.open_channel("orders", "mail")
@@ -217,6 +213,24 @@ def test_kill_loses_nothing_when_a_large_record_skipped_a_small_segment(
 
     pair.drain_all()
     pair.close()
+
+
+@pytest.mark.xfail(strict=True, reason="rows that only an ephemeral channel is owed are deleted by the settlement")
+def test_ephemeral_channel_gets_a_backlog_that_was_settled(tmp_path: Path) -> None:
+    """The first channel of a topic gets what waits there, an ephemeral one too, after a restart too."""
+    pair = Pair(tmp_path, "commit")
+    pair.publish_many("orders", 5, size=200)
+    pair.publish_many("orders", 5, size=200, delay=1)
+    try:
+        pair.restart()
+        pair.open_channel("orders", "tail#ephemeral")
+        pair.advance(2)
+        pair.node.engine.background.settle_now()
+
+        pair.compare()
+        pair.drain_all()
+    finally:
+        pair.close()
 
 
 # -- clocks --------------------------------------------------------------------------------
@@ -400,18 +414,18 @@ def test_constant_depth_for_long_does_not_grow_the_store(tmp_path: Path) -> None
     """Publishing and finishing for ever at the same depth reuses what was there."""
     body = b"x" * 200
     options = {"settle_bytes": MIB, "settle_interval": 0.05, "cache_bytes": MIB}
-    sizes = []
+    largest = 0
     with nsqlite.open(tmp_path / "store", durability="commit", **options) as node:
         channel = node.topic("orders").channel("mail")
         node.publish_many("orders", [body] * 1000)
-        for _ in range(8):
+        for _ in range(40):
             for _ in range(100):
                 node.publish_many("orders", [body] * 100)
                 channel.finish_many(channel.receive_many(100))
             node.sync()
-            sizes.append(disk_bytes(tmp_path / "store"))
+            largest = max(largest, disk_bytes(tmp_path / "store"))
 
-    assert max(sizes[4:]) <= max(sizes[:4]) + MIB, sizes
+    assert largest < 24 * MIB, "of 95 MB that went through"
 
 
 def test_sparse_store_is_small(tmp_path: Path) -> None:
