@@ -200,13 +200,18 @@ def test_kill_keeps_a_delayed_message_in_flight_beside_a_fresh_one(tmp_path: Pat
 @pytest.mark.parametrize("durability", DURABLE)
 def test_kill_loses_nothing_when_a_large_record_skipped_a_small_segment(tmp_path: Path, durability: str) -> None:
     """A segment too small to be used again keeps old records; what lies behind them still counts."""
-    pair = Pair(tmp_path, durability, settle_interval=1000.0, settle_bytes=3 * MIB, max_msg_size=2 * MIB)
+    pair = Pair(tmp_path, durability, settle_interval=1000.0, settle_bytes=64 * MIB, max_msg_size=4 * MIB)
     pair.open_channel("orders", "mail")
-    for _ in range(60):
+    journal = pair.node.engine.storage.journal
+    while len(journal.used) < 3:
         pair.publish("orders", size=200_000)
-    pair.publish("orders", size=1_900_000)
-    for _ in range(12):
+    pair.node.engine.background.settle_now()
+    pair.publish("orders", size=200_000)
+    current = journal.used[-1]
+    while current.size_bytes - current.position > MIB:
         pair.publish("orders", size=200_000)
+    while journal.used[-1] is current:
+        pair.publish("orders", size=1_600_000)
 
     pair.crash()
     pair.compare()
