@@ -191,7 +191,7 @@ class _Door:
             if deliveries:
                 return deliveries
             if channel.missing >= 0:
-                await asyncio.to_thread(engine.load, channel.topic, channel.missing)
+                await asyncio.to_thread(engine.load, channel, channel.missing)
                 continue
             waiter = _LoopWaiter(self.loop)
             until_ns = engine.begin_wait(channel, waiter, deadline_ns, consumer)

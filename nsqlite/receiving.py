@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from nsqlite.clock import Clock
 from nsqlite.core.broker import Broker
@@ -24,6 +24,8 @@ from nsqlite.storage.interface import Damage
 from nsqlite.turns import Turns
 from nsqlite.waiting import ThreadWaiter
 
+AHEAD_BYTES: Final = 512 * 1024
+
 
 class Receiving(Turns):
     """Deliveries, answers and consumers."""
@@ -34,6 +36,7 @@ class Receiving(Turns):
         super().__init__(storage, options, clock, is_synced=is_synced)
         self._timeout_ns = options.msg_timeout_ns
         self._max_timeout_ns = options.max_msg_timeout_ns
+        self._ahead_bytes = min(AHEAD_BYTES, options.cache_bytes // 4)
         self._loads: dict[tuple[int, int], list[ThreadWaiter]] = {}
 
     # -- receiving ------------------------------------------------------------------------
@@ -71,7 +74,7 @@ class Receiving(Turns):
     def take(self, channel: Channel, limit: int, consumer: Consumer | None = None) -> list[Delivery]:
         """Hand out what is ready; [] if nothing is, or if it must be loaded first (`channel.missing`).
 
-        Hot: benchmarks/receive_and_finish.py.
+        Hot: benchmarks/memory_one.py.
         """
         now_ns = self._monotonic_ns()
         broker = self.broker
@@ -117,7 +120,7 @@ class Receiving(Turns):
             if deliveries:
                 return deliveries
             if channel.missing >= 0:
-                self.load(channel.topic, channel.missing)
+                self.load(channel, channel.missing)
                 continue
             waiter = ThreadWaiter()
             until_ns = self.begin_wait(channel, waiter, deadline_ns, consumer)
@@ -163,12 +166,15 @@ class Receiving(Turns):
                 self.broker.stop_waiting(channel, waiter)
         self.wake()
 
-    def load(self, topic: Topic, seq: int) -> None:
+    def load(self, channel: Channel, seq: int) -> None:
         """Read the run around a seq back from storage, once for all who want it. Lock free.
+
+        For a fresh message those behind it come too: they are next.
 
         Raises:
             DamagedRecordError: Once for each stretch that cannot be read.
         """
+        topic = channel.topic
         key = (topic.number, seq)
         with self.lock:
             others = self._loads.get(key)
@@ -181,7 +187,8 @@ class Receiving(Turns):
             waiter.wait(self.clock)
             return
         try:
-            found = self.storage.read(topic.number, seq)
+            ahead_bytes = self._ahead_bytes if seq >= channel.cursor else 0
+            found = self.storage.read(topic.number, seq, ahead_bytes)
             self.locked(lambda _: self._take_up(topic, seq, found))
         finally:
             with self.lock:

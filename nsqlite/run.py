@@ -185,7 +185,7 @@ def build_run(
     """Encode bodies, at least one, as a run; also return the ids.
 
     The only work per message between a publish and a consumer's socket: 200 to 250 ns
-    each (benchmarks/batches.py), because ids are formatted and heads are packed for
+    each (benchmarks/commit_batches.py), because ids are formatted and heads are packed for
     many at once.
     """
     count = len(bodies)

@@ -55,7 +55,7 @@ class Turns(Journaling):
     def publish_one(self, topic: Topic, body: bytes) -> bytes:
         """Publish one body without delay; return its id.
 
-        Hot: one turn under the lock (benchmarks/publish_one.py).
+        Hot: one turn under the lock (benchmarks/commit_one.py).
         """
         text: bytes | None
         while True:

@@ -60,7 +60,7 @@ class Topic:
     def append_frame(self, frame: bytes, message_id: int) -> None:
         """Make one message that is not delayed part of the log, and route it.
 
-        Hot: under 400 ns (benchmarks/publish_one.py). Consecutive ids share an open run.
+        Hot: under 400 ns (benchmarks/commit_one.py). Consecutive ids share an open run.
         """
         tail = self.tail
         if tail is not None and tail.first_id + tail.count == message_id and tail.count < OPEN_RUN_LIMIT:

@@ -187,9 +187,9 @@ class DurableStorage:
 
     # -- LMDB -----------------------------------------------------------------------------
 
-    def read(self, topic: int, seq: int) -> list[Run] | Damage:
+    def read(self, topic: int, seq: int, ahead_bytes: int = 0) -> list[Run] | Damage:
         """See Storage.read."""
-        return self.lmdb.read(topic, seq)
+        return self.lmdb.read(topic, seq, ahead_bytes)
 
     def settle(self, state: NodeState) -> None:
         """See Storage.settle."""

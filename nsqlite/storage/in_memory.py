@@ -51,7 +51,7 @@ class InMemoryStorage:
     def sync(self) -> None:
         """Nothing to sync."""
 
-    def read(self, topic: int, seq: int) -> list[Run] | Damage:
+    def read(self, topic: int, seq: int, ahead_bytes: int = 0) -> list[Run] | Damage:
         """The row around a seq."""
         rows = self._rows.get(topic)
         at = -1 if rows is None else rows.bisect_right(seq) - 1

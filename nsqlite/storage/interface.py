@@ -80,8 +80,12 @@ class Storage(Protocol):
             StorageFailedError: As `append`.
         """
 
-    def read(self, topic: int, seq: int) -> list[Run] | Damage:
-        """The runs around a seq that a settlement wrote, or how far damage reaches."""
+    def read(self, topic: int, seq: int, ahead_bytes: int = 0) -> list[Run] | Damage:
+        """The runs around a seq that a settlement wrote, or how far damage reaches.
+
+        Args:
+            ahead_bytes: How much of what follows may come with them.
+        """
 
     def settle(self, state: NodeState) -> None:
         """Make `state` what `recover` finds without the journal, all or nothing.

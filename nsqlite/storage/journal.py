@@ -85,7 +85,7 @@ class Journal:
     def append(self, pieces: Sequence[bytes], *, waits_for_sync: bool = False) -> int:
         """Write one record, whose payload is the pieces joined.
 
-        Hot: about 1 µs mapped (benchmarks/publish_one.py).
+        Hot: about 1 µs mapped (benchmarks/commit_one.py).
 
         Args:
             waits_for_sync: The caller syncs at once, and nothing counts before that: the

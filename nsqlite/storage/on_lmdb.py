@@ -257,8 +257,13 @@ class LmdbStore:
                 stop = first + (each >> 16 & 0xFFFF)
             add(start, stop)
 
-    def read(self, topic: int, seq: int) -> list[Run] | Damage:
-        """The row around a seq, or how far one that cannot be read reaches."""
+    def read(self, topic: int, seq: int, ahead_bytes: int = 0) -> list[Run] | Damage:
+        """The row around a seq, or how far one that cannot be read reaches.
+
+        Args:
+            ahead_bytes: How much of the rows behind it to read, too. One that cannot be
+                read ends that; whoever needs it will ask for it.
+        """
         with self._reading() as txn:
             cursor = txn.cursor(self._dbs[b"log"])
             key = layout.LOG_KEY.pack(topic, seq)
@@ -271,7 +276,7 @@ class LmdbStore:
                 if runs is None:
                     start = layout.LOG_KEY.unpack(row_key)[1]
                 elif any(0 <= seq - run.first_seq < run.count for run in runs):
-                    return runs
+                    return runs + _rows_behind(cursor, prefix, ahead_bytes)
                 elif later := [run.first_seq for run in runs if run.first_seq > seq]:
                     return Damage(seq, later[0])
             if cursor.set_range(layout.LOG_KEY.pack(topic, seq + 1)) and bytes(cursor.key()[:4]) == prefix:
@@ -459,6 +464,19 @@ def _prefixed(cursor: Any, prefix: bytes) -> Iterator[tuple[Any, Any]]:
             if key[:length] != prefix:
                 break
             yield key, value
+
+
+def _rows_behind(cursor: Any, prefix: bytes, ahead_bytes: int) -> list[Run]:
+    """The runs of the rows behind a cursor, as far as their bytes go."""
+    found: list[Run] = []
+    while ahead_bytes > 0 and cursor.next() and cursor.key()[:4] == prefix:
+        value = cursor.value()
+        ahead_bytes -= len(value)
+        runs = layout.unpack_row(bytes(cursor.key()), value)
+        if runs is None:
+            break
+        found += runs
+    return found
 
 
 def _number(raw: dict[bytes, bytes], name: bytes, default: int = 0) -> int:

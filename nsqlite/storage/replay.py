@@ -84,10 +84,9 @@ class Replay:
                 self._published(entry[1], entry[2], is_routed=kind == layout.ROUTED)
             elif kind >= 16:
                 held = self._channels.get(entry[1])
-                if self._emptied:
-                    entry = self._behind_emptied(entry)
-                if held is not None and entry:  # progress for what is gone is ignored
-                    _PROGRESS[kind](*held, *entry[2:])
+                left = self._behind_emptied(entry) if self._emptied else entry
+                if held is not None and left:  # progress for what is gone is ignored
+                    _PROGRESS[kind](*held, *left[2:])
             else:
                 _PROMISES[kind](self, *entry[1:])
 
