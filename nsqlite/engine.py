@@ -76,7 +76,7 @@ class Engine(Receiving):
             was, self.state = self.state, State.CLOSING if self.state is State.OPEN else self.state
             self._wake_all()
             turn_ends = ThreadWaiter()
-            if self.turn_lsn:
+            if self.turn_lsn and was is State.OPEN:  # a turn that was broken off never ends
                 self._idle_waiters.append(turn_ends)
             else:
                 turn_ends.wake()
