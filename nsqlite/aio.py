@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+import threading
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -19,23 +19,22 @@ from nsqlite import node as threads
 from nsqlite.bodies import BytesLike, Seconds, check_bodies, check_body, delay_to_ns, timeout_to_ns
 from nsqlite.core.channel import Channel as CoreChannel
 from nsqlite.core.consumer import Consumer as CoreConsumer
-from nsqlite.core.delivery import Delivery
 from nsqlite.core.timers import NEVER
 from nsqlite.core.topic import Topic as CoreTopic
-from nsqlite.engine import Engine
+from nsqlite.door import Door, in_thread
 from nsqlite.errors import (
+    ChannelDeletedError,
     ClosedError,
     InvalidOptionError,
     NodeClosedError,
     NotInFlightError,
-    NsqliteError,
     StorageFailedError,
     StoreFullError,
-    WrongLoopError,
+    TopicDeletedError,
 )
 from nsqlite.message import HeldMessage
 from nsqlite.names import check_channel_name, check_topic_name
-from nsqlite.ops import ChangeChannel, ChangeTopic, MakeChannel, MakeTopic, Op, Publish
+from nsqlite.ops import ChangeChannel, ChangeTopic, MakeChannel, MakeTopic, Publish
 from nsqlite.options import Options
 from nsqlite.reporting import channel_counts, node_stats
 from nsqlite.stats import NodeStats
@@ -80,12 +79,14 @@ class Opening:
         return self._open().__await__()
 
     async def _open(self) -> Node:
-        opening = asyncio.ensure_future(asyncio.to_thread(threads.open, self._path, **self._given))
+        attempt = _Attempt(self._path, self._given)
+        opening = in_thread(attempt.open)
         try:
             opened = await asyncio.shield(opening)
         except asyncio.CancelledError:
+            attempt.give_up()
             with suppress(Exception):
-                (await opening).close()
+                await asyncio.shield(opening)
             raise
         self._node = Node(opened)
         return self._node
@@ -100,116 +101,33 @@ class Opening:
             await self._node.close()
 
 
-class _LoopWaiter:
-    """Ends one task's wait, from whatever thread."""
+class _Attempt:
+    """An opening in a thread, which closes by itself what nobody waits for any more."""
 
-    __slots__ = ("_loop", "future")
+    def __init__(self, path: str | os.PathLike[str] | None, given: dict[str, Any]) -> None:
+        self._path = path
+        self._given = given
+        self._guard = threading.Lock()
+        self._is_given_up = False
+        self._opened: threads.Node | None = None
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self.future: asyncio.Future[None] = loop.create_future()
+    def open(self) -> threads.Node:
+        """Open; in a thread."""
+        opened = threads.open(self._path, **self._given)
+        with self._guard:
+            self._opened = opened
+            is_given_up = self._is_given_up
+        if is_given_up:
+            opened.close()
+        return opened
 
-    def wake(self) -> None:
-        """End the wait. May be called more than once."""
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._set)
-
-    def _set(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
-
-
-class _Door:
-    """How a loop's tasks reach the engine: many at once, and never waiting in the loop."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.loop = asyncio.get_running_loop()
-        self._asked: list[Op] = []
-        self._answered: deque[Op] = deque()
-        self._futures: dict[Op, asyncio.Future[Any]] = {}
-
-    def check_loop(self) -> None:
-        """Raise WrongLoopError from any loop but its own."""
-        if asyncio._get_running_loop() is not self.loop:
-            raise WrongLoopError
-
-    async def run(self, make: Callable[[], Op]) -> Any:
-        """Have a promise kept. Cancelled, it may have happened, never by half."""
-        self.check_loop()
-        if self.engine.is_synced:
-            return await self._submit(make())
-        try:
-            return self.engine.run_now(make())
-        except (StoreFullError, StorageFailedError):
-            return await asyncio.to_thread(self.engine.run, make())
-
-    def _submit(self, op: Op) -> asyncio.Future[Any]:
-        """Gather what tasks ask for in one round of the loop, so that they share a sync."""
-        op.on_done = self._done
-        future = self._futures[op] = self.loop.create_future()
-        if not self._asked:
-            self.loop.call_soon(self._send)
-        self._asked.append(op)
-        return future
-
-    def _send(self) -> None:
-        asked, self._asked = self._asked, []
-        try:
-            self.engine.submit(asked)
-        except NsqliteError as error:
-            for op in asked:
-                op.error = error
-                self._done(op)
-
-    def _done(self, op: Op) -> None:
-        is_first = not self._answered
-        self._answered.append(op)
-        if is_first:
-            with suppress(RuntimeError):  # the loop is closed
-                self.loop.call_soon_threadsafe(self._deliver)
-
-    def _deliver(self) -> None:
-        while self._answered:
-            op = self._answered.popleft()
-            future = self._futures.pop(op)
-            if future.done():
-                continue
-            if op.error is not None:
-                future.set_exception(op.error)
-            else:
-                future.set_result(op.result)
-
-    async def receive(
-        self, channel: CoreChannel, limit: int, deadline_ns: int, consumer: CoreConsumer | None = None
-    ) -> list[Delivery]:
-        """Take messages, waiting for one. Cancelled, nothing was taken."""
-        self.check_loop()
-        engine = self.engine
-        while True:
-            deliveries = engine.take(channel, limit, consumer)
-            if deliveries:
-                return deliveries
-            if channel.missing >= 0:
-                await asyncio.to_thread(engine.load, channel, channel.missing)
-                continue
-            waiter = _LoopWaiter(self.loop)
-            until_ns = engine.begin_wait(channel, waiter, deadline_ns, consumer)
-            if until_ns < 0:
-                return []
-            if until_ns:
-                await self._wait(channel, waiter, until_ns)
-
-    async def _wait(self, channel: CoreChannel, waiter: _LoopWaiter, until_ns: int) -> None:
-        alarm = None
-        if until_ns < NEVER:
-            alarm = self.engine.clock.call_at(self.loop, until_ns, waiter._set)
-        try:
-            await waiter.future
-        finally:
-            if alarm is not None:
-                alarm.cancel()
-            self.engine.end_wait(channel, waiter)
+    def give_up(self) -> None:
+        """Have the node closed as soon as it is open. In the loop."""
+        with self._guard:
+            self._is_given_up = True
+            opened = self._opened
+        if opened is not None:
+            in_thread(opened.close)
 
 
 class Node:
@@ -218,7 +136,10 @@ class Node:
     def __init__(self, node: threads.Node) -> None:
         self._node = node
         self._engine = node.engine
-        self._door = _Door(node.engine)
+        self._door = Door(node.engine)
+
+    def __repr__(self) -> str:
+        return repr(self._node)
 
     async def __aenter__(self) -> Node:
         return self
@@ -248,10 +169,17 @@ class Node:
         core: CoreTopic | None = self._engine.locked(lambda broker: broker.topics.get(check_topic_name(name)))
         return Topic(self, core if core is not None else self._engine.run_now(MakeTopic(name)))
 
+    async def _topic(self, name: str) -> Topic:
+        """As `topic`, but waits for room."""
+        try:
+            return self.topic(name)
+        except (StoreFullError, StorageFailedError):
+            return Topic(self, await self._door.run(lambda: MakeTopic(name)))
+
     async def publish(self, topic: str, body: BytesLike, delay: Seconds | None = None) -> bytes:
         """See nsqlite.Node.publish."""
         while True:
-            handle = self.topic(topic)
+            handle = await self._topic(topic)
             try:
                 return await handle.publish(body, delay)
             except ClosedError:
@@ -262,7 +190,7 @@ class Node:
         """See nsqlite.Node.publish_many."""
         batch = check_bodies(bodies, self._engine.options)
         while True:
-            handle = self.topic(topic)
+            handle = await self._topic(topic)
             try:
                 return await handle.publish_many(batch, delay)
             except ClosedError:
@@ -273,7 +201,8 @@ class Node:
         """See nsqlite.Node.delete_topic."""
         core: CoreTopic | None = self._engine.locked(lambda broker: broker.topics.get(check_topic_name(name)))
         if core is not None:
-            await self._door.run(lambda: ChangeTopic(core, layout.TOPIC_DELETED))
+            with suppress(TopicDeletedError):  # somebody else was first
+                await self._door.run(lambda: ChangeTopic(core, layout.TOPIC_DELETED))
 
     def stats(self) -> NodeStats:
         """See nsqlite.Node.stats."""
@@ -281,11 +210,11 @@ class Node:
 
     async def sync(self) -> None:
         """See nsqlite.Node.sync."""
-        await asyncio.to_thread(self._node.sync)
+        await self._door.work(self._node.sync)
 
     async def backup(self, path: str | os.PathLike[str]) -> None:
         """See nsqlite.Node.backup."""
-        await asyncio.to_thread(self._node.backup, path)
+        await self._door.work(lambda: self._node.backup(path))
 
     def check(self) -> None:
         """See nsqlite.Node.check."""
@@ -293,7 +222,7 @@ class Node:
 
     async def close(self) -> None:
         """See nsqlite.Node.close. Off the loop, and finished even if this is cancelled."""
-        await asyncio.shield(asyncio.to_thread(self._node.close))
+        await asyncio.shield(in_thread(self._node.close))
 
 
 class Topic:
@@ -308,6 +237,9 @@ class Topic:
         self._core = core
         self._max_msg_size = node.options.max_msg_size
         self.name = core.name
+
+    def __repr__(self) -> str:
+        return f"<Topic {self.name}>"
 
     async def publish(self, body: BytesLike, delay: Seconds | None = None) -> bytes:
         """See nsqlite.Topic.publish. Tasks that publish at once share a sync."""
@@ -344,7 +276,8 @@ class Topic:
         """See nsqlite.Topic.delete_channel."""
         core: CoreChannel | None = self._engine.locked(lambda _: self._core.channels.get(check_channel_name(name)))
         if core is not None:
-            await self._door.run(lambda: ChangeChannel(core, layout.CHANNEL_DELETED))
+            with suppress(ChannelDeletedError):  # somebody else was first
+                await self._door.run(lambda: ChangeChannel(core, layout.CHANNEL_DELETED))
 
     async def pause(self) -> None:
         """See nsqlite.Topic.pause."""
@@ -382,6 +315,9 @@ class Channel:
         self._core = core
         self.name = core.name
 
+    def __repr__(self) -> str:
+        return f"<Channel {self.name} of {self._core.topic.name}>"
+
     async def receive(self, timeout: Seconds | None = None) -> Message | None:
         """See nsqlite.Channel.receive. Cancelled, it has taken nothing."""
         deadline_ns = self._engine.until_ns(timeout_to_ns(timeout))
@@ -401,10 +337,10 @@ class Channel:
             for seq in range(delivery.first_seq, delivery.first_seq + delivery.count)
         ]
 
-    async def finish_many(self, messages: Sequence[Message]) -> None:
+    async def finish_many(self, messages: Iterable[Message]) -> None:
         """See nsqlite.Channel.finish_many."""
         self._door.check_loop()
-        threads.finish_many(self._engine, self._core, messages)
+        threads.finish_many(self._engine, self._core, list(messages))
 
     def consume(self, max_in_flight: int = 1) -> Consumer:
         """See nsqlite.Channel.consume: ``async for message in channel.consume()``."""

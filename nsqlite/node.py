@@ -450,16 +450,18 @@ def finish_many(engine: Engine, core: CoreChannel, messages: Sequence[HeldMessag
     last: Delivery | None = None
     seqs: list[int] = []
     add = seqs.append
+    has_foreign = False
     for message in messages:
         delivery = message._delivery
         if delivery is not last:
             if message._channel is not core:
-                raise NotInFlightError([message.id])
+                has_foreign = True
+                continue
             seqs = []
             held.append((delivery, seqs))
             last, add = delivery, seqs.append
         add(message._seq)
         message._is_answered = True
     missed = set(engine.finish_many(core, held))
-    if missed:
-        raise NotInFlightError([message.id for message in messages if message._seq in missed])
+    if missed or has_foreign:
+        raise NotInFlightError([each.id for each in messages if each._seq in missed or each._channel is not core])

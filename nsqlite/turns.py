@@ -213,9 +213,14 @@ class Turns(Journaling):
         return op.outcome()
 
     def submit(self, ops: Sequence[Op]) -> None:
-        """Have promises kept for asyncio callers: each `on_done` is called, from any thread."""
-        for op in ops:
-            self._enqueue(op, None)
+        """Have promises kept for asyncio callers: each `on_done` is called, from any thread.
+
+        Raises:
+            NsqliteError: None of them is in line.
+        """
+        with self.lock:
+            for op in ops:
+                self._enqueue(op, None)
 
     def _enqueue(self, op: Op, waiter: ThreadWaiter | None) -> None:
         with self.lock:

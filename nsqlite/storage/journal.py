@@ -23,6 +23,7 @@ from nsqlite.storage.layout import (
     LENGTH_LSN,
     RECORD_HEAD,
     SEGMENT_HEAD,
+    checksum,
     unpack_segment_head,
 )
 from nsqlite.storage.segment import Segment
@@ -106,7 +107,7 @@ class Journal:
         numbers = LENGTH_LSN.pack(size, lsn)
         crc = zlib.crc32(numbers, self._seed)
         for piece in pieces:
-            crc = zlib.crc32(piece, crc)
+            crc = checksum(piece, crc)
         data = b"".join((CRC.pack(crc), numbers, *pieces))
         if not self._writes_on_sync:
             segment.write(at, data)
