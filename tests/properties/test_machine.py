@@ -101,7 +101,8 @@ class NodeMachine(RuleBasedStateMachine):
     @rule(topic=TOPICS, channel=CHANNELS, every=st.integers(1, 3))
     def finish_many(self, topic: str, channel: str, every: int) -> None:
         """Some of what this channel handed out since the node was opened, the stale ones too."""
-        there = self.pair.model.topic(topic).channels.get(channel)
+        known = self.pair.model.topics.get(topic)
+        there = known and known.channels.get(channel)
         if there is not None:
             mine = [h for h in self.pair.held[-20:] if h.channel is there and h.life == self.pair.life]
             latest = {held.message.id: held for held in mine}  # each message once, as its last delivery
