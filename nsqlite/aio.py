@@ -34,7 +34,7 @@ from nsqlite.errors import (
 )
 from nsqlite.message import HeldMessage
 from nsqlite.names import check_channel_name, check_topic_name
-from nsqlite.ops import ChangeChannel, ChangeTopic, MakeChannel, MakeTopic, Publish
+from nsqlite.ops import ChangeChannel, ChangeTopic, MakeTopic, Publish
 from nsqlite.options import Options
 from nsqlite.reporting import channel_counts, node_stats
 from nsqlite.stats import NodeStats
@@ -270,7 +270,9 @@ class Topic:
     def channel(self, name: str) -> Channel:
         """Get a channel, or make it: it is there at once, and durable with the next promise."""
         core: CoreChannel | None = self._engine.locked(lambda _: self._core.channels.get(check_channel_name(name)))
-        return Channel(self._node, core if core is not None else self._engine.run_now(MakeChannel(self._core, name)))
+        if core is None:
+            core = self._engine.run_now(self._engine.make_channel(self._core, name))
+        return Channel(self._node, core)
 
     async def delete_channel(self, name: str) -> None:
         """See nsqlite.Topic.delete_channel."""

@@ -22,7 +22,7 @@ from nsqlite.errors import ClosedError, InvalidOptionError, NodeClosedError, Not
 from nsqlite.lifetime import forget_engine, open_engine
 from nsqlite.message import HeldMessage, Message
 from nsqlite.names import check_channel_name, check_topic_name
-from nsqlite.ops import ChangeChannel, ChangeTopic, MakeChannel, MakeTopic, Op, Publish
+from nsqlite.ops import ChangeChannel, ChangeTopic, MakeTopic, Op, Publish
 from nsqlite.options import Options
 from nsqlite.reporting import backup, channel_counts, node_stats
 from nsqlite.stats import NodeStats
@@ -252,7 +252,8 @@ class Topic:
     @property
     def channels(self) -> list[str]:
         """Names of its channels, in order."""
-        names: list[str] = self._engine.locked(lambda _: sorted(self._core.channels))
+        core = self._core
+        names: list[str] = self._engine.look_into(core, lambda: sorted(core.channels))
         return names
 
     def channel(self, name: str) -> Channel:
@@ -265,14 +266,17 @@ class Topic:
             StorageFailedError: No channel was made.
         """
         check_channel_name(name)
-        core: CoreChannel | None = self._engine.locked(lambda _: self._core.channels.get(name))
+        topic = self._core
+        core: CoreChannel | None = self._engine.look_into(topic, lambda: topic.channels.get(name))
         if core is None:
-            core = self._engine.run(MakeChannel(self._core, name))
+            core = self._engine.run(self._engine.make_channel(topic, name))
         return Channel(self._node, core)
 
     def delete_channel(self, name: str) -> None:
         """Delete a channel with what it owes; nothing happens if there is none."""
-        core: CoreChannel | None = self._engine.locked(lambda _: self._core.channels.get(check_channel_name(name)))
+        check_channel_name(name)
+        topic = self._core
+        core: CoreChannel | None = self._engine.look_into(topic, lambda: topic.channels.get(name))
         if core is not None:
             self._node._change(ChangeChannel(core, layout.CHANNEL_DELETED))
 
@@ -296,7 +300,8 @@ class Topic:
     @property
     def depth(self) -> int:
         """Messages that wait in the topic itself, for a first channel or an unpause."""
-        depth: int = self._engine.locked(lambda _: self._core.depth)
+        core = self._core
+        depth: int = self._engine.look_into(core, lambda: core.depth)
         return depth
 
 

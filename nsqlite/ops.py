@@ -10,7 +10,7 @@ from nsqlite.core.channel import Channel
 from nsqlite.core.topic import Topic
 from nsqlite.errors import ChannelDeletedError, TopicDeletedError
 from nsqlite.ids import format_ids
-from nsqlite.run import Run, build_run, split_bodies
+from nsqlite.run import AnyRun, Run, build_run, split_bodies
 from nsqlite.storage import layout
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ class Op:
         waiter: Woken when it is answered, or when it is to lead the next turn.
         on_done: For an asyncio caller: called in place of waking, from any thread.
         leads: Whether its thread was handed the lead.
+        needs_room: Whether a limit on the store holds for it; what makes room must go through.
     """
+
+    needs_room = True
 
     def __init__(self) -> None:
         self.result: Any = None
@@ -167,10 +170,18 @@ class MakeTopic(Op):
 class MakeChannel(Op):
     """Get a channel, or make it."""
 
-    def __init__(self, topic: Topic, name: str) -> None:
+    def __init__(self, topic: Topic, name: str, backlog: Sequence[AnyRun] = ()) -> None:
+        """Prepare it.
+
+        Args:
+            topic: Whose channel it is to be.
+            name: A valid name.
+            backlog: What waits in the topic, for a channel that only memory keeps messages for.
+        """
         super().__init__()
         self.topic = topic
         self.name = name
+        self._backlog = backlog
         self._number = 0
 
     def decide(self, broker: Broker, wall_ns: int, now_ns: int) -> list[bytes]:
@@ -195,11 +206,14 @@ class MakeChannel(Op):
         """See Op."""
         if self.result is None:
             made = self.topic.channels.get(self.name)
+            broker.take_up(self.topic, self._backlog)
             self.result = made or broker.add_channel(self.topic, self._number, self.name)
 
 
 class ChangeTopic(Op):
     """Delete, pause, unpause or empty a topic. The result is the channels that went."""
+
+    needs_room = False
 
     def __init__(self, topic: Topic, kind: int, *, is_paused: bool = False) -> None:
         super().__init__()
@@ -235,6 +249,8 @@ class ChangeTopic(Op):
 
 class ChangeChannel(Op):
     """Delete, pause, unpause or empty a channel."""
+
+    needs_room = False
 
     def __init__(self, channel: Channel, kind: int, *, is_paused: bool = False) -> None:
         super().__init__()

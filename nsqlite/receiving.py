@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from nsqlite.clock import Clock
@@ -15,8 +16,10 @@ from nsqlite.core.topic import Topic
 from nsqlite.errors import ClosedError, ConsumerClosedError, DamagedRecordError, TooManyConsumersError
 from nsqlite.gate import State, refuse_deleted
 from nsqlite.journaling import PROGRESS_BYTES
-from nsqlite.ops import ChangeChannel
+from nsqlite.names import is_ephemeral
+from nsqlite.ops import ChangeChannel, MakeChannel
 from nsqlite.options import Options
+from nsqlite.run import AnyRun
 from nsqlite.storage import layout
 from nsqlite.storage.durable import DurableStorage
 from nsqlite.storage.in_memory import InMemoryStorage
@@ -196,6 +199,32 @@ class Receiving(Turns):
             for each in waiting:
                 each.wake()
 
+    def make_channel(self, topic: Topic, name: str) -> MakeChannel:
+        """The op that makes a channel. An ephemeral one that is first gets a topic's backlog in memory."""
+        is_needed = is_ephemeral(name) and not topic.is_ephemeral and topic.depth and self.is_durable
+        return MakeChannel(topic, name, self._backlog(topic) if is_needed else ())
+
+    def _backlog(self, topic: Topic) -> list[AnyRun]:
+        """The runs that wait in a topic, as far as an ephemeral channel has room for them. Lock free."""
+        limit = self.options.mem_queue_size
+
+        def wanted(_: Broker) -> list[tuple[int, int]]:
+            delayed = [(first, first + 1) for first, _ in zip(topic.waiting, range(limit), strict=False)]
+            return [(topic.routed, min(topic.end, topic.routed + limit)), *delayed]
+
+        runs: dict[int, AnyRun] = {}
+        for start, stop in self.locked(wanted):
+            seq = start
+            while seq < stop:
+                run = self.locked(partial(_find, topic, seq))
+                found = [run] if run is not None else self.storage.read(topic.number, seq, self._ahead_bytes)
+                if isinstance(found, Damage):
+                    seq = max(seq + 1, min(found.stop, stop))
+                    continue
+                runs.update((each.first_seq, each) for each in found)
+                seq = max([seq + 1, *(each.first_seq + each.count for each in found)])
+        return [runs[first] for first in sorted(runs)]
+
     def _take_up(self, topic: Topic, seq: int, found: Any) -> None:
         if not isinstance(found, Damage):
             self.broker.loaded(topic, found)
@@ -291,7 +320,8 @@ class Receiving(Turns):
             broker.tick(channel, now_ns)
             missed: list[int] = []
             for delivery, seqs in held:
-                if len(seqs) == delivery.count and channel.finish_whole(delivery):
+                is_whole = len(seqs) == delivery.count == len(set(seqs))  # one given twice stands for no other
+                if is_whole and channel.finish_whole(delivery):
                     continue
                 missed += [seq for seq in seqs if not channel.finish(seq, delivery)]
             broker.attend(channel)
@@ -330,3 +360,7 @@ class Receiving(Turns):
         touched: Delivery | None = self.locked(touch)
         self.wake()
         return touched
+
+
+def _find(topic: Topic, seq: int, _: Broker) -> AnyRun | None:
+    return topic.log.find(seq)

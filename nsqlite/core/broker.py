@@ -162,6 +162,10 @@ class Broker:
     def loaded(self, topic: Topic, runs: Iterable[AnyRun]) -> None:
         """Take up runs that were read back from storage. They stay at least until the next are."""
         self._evict()  # before: in a cache smaller than a run, it would go before anybody took it
+        self.take_up(topic, runs)
+
+    def take_up(self, topic: Topic, runs: Iterable[AnyRun]) -> None:
+        """As `loaded`, and nothing goes for it."""
         self._cache_runs(topic, topic.loaded(runs))
 
     def _cache_runs(self, topic: Topic, runs: Iterable[AnyRun]) -> None:

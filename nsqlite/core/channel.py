@@ -51,6 +51,7 @@ class Channel:
         recovered: How many at the front of `ready` were in flight when the store was
             closed: they come ahead of fresh messages.
         waiters: Who waits for a message, longest first; opaque here.
+        wall_ahead_ns: What wall time is ahead of monotonic time, as of the last deferral.
         watched_ns: Monotonic time at which a waiter will look by itself.
         message_base: What `message_count` counts from.
     """
@@ -78,6 +79,7 @@ class Channel:
         self.deferred: list[int] = []
         self.deferred_count = 0
         self.recovered = 0
+        self.wall_ahead_ns = 0
         self.next_due_ns = NEVER
         self._is_ready_next = True
         self.kept: dict[int, AnyRun] = {}
@@ -365,6 +367,7 @@ class Channel:
     def defer(self, due_ns: int, due_wall_ns: int, seq: int, count: int, attempts: int) -> None:
         """Let a stretch wait until a monotonic time; the store keeps the wall time."""
         heapq.heappush(self.deferred, pack_exception(due_ns, seq, count, attempts))
+        self.wall_ahead_ns = due_wall_ns - due_ns
         self.deferred_count += count
         self.next_due_ns = min(self.next_due_ns, due_ns)
         if not self.is_volatile:
@@ -477,7 +480,8 @@ class Channel:
         for first, last in rest:
             if first < last:
                 places.append(pack_exception(due_ns, first, last - first, attempts))
-                self.changed[first] = pack_exception(0, first, last - first, attempts)
+                due_wall_ns = due_ns + self.wall_ahead_ns if due_ns else 0
+                self.changed[first] = pack_exception(due_wall_ns, first, last - first, attempts)
                 kept += last - first
         if is_ready:
             self.ready_count -= count - kept
@@ -511,6 +515,7 @@ class Channel:
         self.changed = state.changed
         self.is_emptied = state.is_emptied
         shift = now_ns - wall_ns
+        self.wall_ahead_ns = -shift
         for start, stop in state.in_flight.ranges():
             for first in range(start, stop, 0xFFFF):
                 self._restore_ready(first, min(stop, first + 0xFFFF) - first)

@@ -8,7 +8,7 @@ from nsqlite.core.channel import Channel
 from nsqlite.core.log import TopicLog
 from nsqlite.core.progress import Progress
 from nsqlite.names import is_ephemeral
-from nsqlite.run import BODY_AT, OPEN_RUN_LIMIT, AnyRun, OpenRun, Run
+from nsqlite.run import BODY_AT, OPEN_RUN_LIMIT, SPLIT_BYTES, AnyRun, OpenRun, Run
 from nsqlite.seqset import BLOCK_BITS, SeqSet
 from nsqlite.state import TopicState, pack_exception, unpack_exception
 
@@ -63,7 +63,12 @@ class Topic:
         Hot: under 400 ns (benchmarks/commit_one.py). Consecutive ids share an open run.
         """
         tail = self.tail
-        if tail is not None and tail.first_id + tail.count == message_id and tail.count < OPEN_RUN_LIMIT:
+        if (
+            tail is not None
+            and tail.first_id + tail.count == message_id
+            and tail.count < OPEN_RUN_LIMIT
+            and tail.size_bytes < SPLIT_BYTES
+        ):
             tail.parts.append(frame)
             tail.count += 1
             tail.size_bytes += len(frame)

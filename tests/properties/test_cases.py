@@ -220,7 +220,6 @@ def test_kill_loses_nothing_when_a_large_record_skipped_a_small_segment(tmp_path
     pair.close()
 
 
-@pytest.mark.xfail(strict=True, reason="rows that only an ephemeral channel is owed are deleted by the settlement")
 def test_ephemeral_channel_gets_a_backlog_that_was_settled(tmp_path: Path) -> None:
     """The first channel of a topic gets what waits there, an ephemeral one too, after a restart too."""
     pair = Pair(tmp_path, "commit")
