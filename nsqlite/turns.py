@@ -48,6 +48,7 @@ class Turns(Journaling):
         super().__init__(storage, options, clock, is_synced=is_synced)
         self._ops: deque[Op] = deque()
         self._leader: int | None = None
+        self._callers: dict[int, Op] = {}  # by thread: a signal handler would wait for what it interrupted
         self._idle_waiters: list[ThreadWaiter] = []
 
     # -- publishing -----------------------------------------------------------------------
@@ -171,8 +172,8 @@ class Turns(Journaling):
         """Have one promise kept, from a thread; return its result."""
         if not self.is_synced:
             return self._run_here(op)
-        self._enqueue(op, ThreadWaiter())
         try:
+            self._enqueue(op, ThreadWaiter())
             while not op.is_answered:
                 if op.leads:
                     op.leads = False
@@ -183,6 +184,9 @@ class Turns(Journaling):
         except BaseException:
             self._abandon(op)
             raise
+        finally:
+            if self._callers.get(threading.get_ident()) is op:
+                del self._callers[threading.get_ident()]
         return op.outcome()
 
     def _run_here(self, op: Op) -> Any:
@@ -203,12 +207,7 @@ class Turns(Journaling):
             StoreFullError, StorageFailedError: It did not happen, and can be tried by `run`.
         """
         with self.lock:
-            turn_lsn = self.turn_lsn
-            try:
-                turn = self._decide_turn([op])
-            finally:
-                self.turn_lsn = turn_lsn
-            self._apply_turn(turn, turn_lsn)
+            self._turn([op])
         self.wake()
         return op.outcome()
 
@@ -224,10 +223,14 @@ class Turns(Journaling):
 
     def _enqueue(self, op: Op, waiter: ThreadWaiter | None) -> None:
         with self.lock:
-            if self._is_busy or self.state is not State.OPEN or self._leader == threading.get_ident():
+            caller = threading.get_ident()
+            is_within = self._leader == caller or (waiter is not None and caller in self._callers)
+            if self._is_busy or self.state is not State.OPEN or is_within:
                 self._refuse()
                 raise ReentrantError
             op.waiter = waiter
+            if waiter is not None:
+                self._callers[caller] = op
             self._ops.append(op)
             if self._leader is None:
                 self._hand_lead()
@@ -317,52 +320,72 @@ class Turns(Journaling):
                 self._after_failure(error)
 
     def _turn(self, ops: list[Op]) -> None:
-        """Decide, journal and apply at once. Under the lock."""
-        self._apply_turn(self._decide_turn(ops))
+        """Decide, journal and apply at once, beside a turn that is being synced. Under the lock.
+
+        The node is busy from the first to the last: a signal handler between them would
+        find what was decided, and not yet there.
+        """
+        self.refuse_unless_open()
+        turn_lsn = self.turn_lsn
+        self._is_busy = True
+        try:
+            turn = self._decided(ops, waits_for_sync=False)
+            self._applied(turn, turn_lsn)
+        except BaseException as error:
+            self.turn_lsn = turn_lsn
+            self._break(error)
+            raise
+        finally:
+            self._is_busy = False
 
     def _decide_turn(self, ops: list[Op], *, waits_for_sync: bool = False) -> list[Op]:
         """Decide and journal; return what is to be applied. What cannot be promised gets its error."""
-        if self._is_busy or self.state is not State.OPEN:
-            self._refuse()
-        wall_ns, now_ns = self._wall_ns(), self._monotonic_ns()
-        publishes = [op for op in ops if isinstance(op, Publish)]
-        turn: list[Op] = []
-        entries: list[bytes] = []
+        self.refuse_unless_open()
         self._is_busy = True
         try:
-            self.broker.reserved = {}
-            for op in grouped(publishes) if publishes else ops:
-                try:
-                    entries += op.decide(self.broker, wall_ns, now_ns)
-                except NsqliteError as error:
-                    for each in getattr(op, "ops", [op]):
-                        each.error = error
-                else:
-                    turn.append(op)
-            if entries and self.is_durable:
-                lsn = self._append(entries, waits_for_sync=waits_for_sync)
-                self.turn_lsn = lsn if waits_for_sync else 0
-            self.unsettled_bytes += sum(map(len, entries))
+            return self._decided(ops, waits_for_sync=waits_for_sync)
         except BaseException as error:
             self._break(error)
             raise
         finally:
             self._is_busy = False
+
+    def _decided(self, ops: list[Op], *, waits_for_sync: bool) -> list[Op]:
+        wall_ns, now_ns = self._wall_ns(), self._monotonic_ns()
+        publishes = [op for op in ops if isinstance(op, Publish)]
+        turn: list[Op] = []
+        entries: list[bytes] = []
+        self.broker.reserved = {}
+        for op in grouped(publishes) if publishes else ops:
+            try:
+                entries += op.decide(self.broker, wall_ns, now_ns)
+            except NsqliteError as error:
+                for each in getattr(op, "ops", [op]):
+                    each.error = error
+            else:
+                turn.append(op)
+        if entries and self.is_durable:
+            lsn = self._append(entries, waits_for_sync=waits_for_sync)
+            self.turn_lsn = lsn if waits_for_sync else 0
+        self.unsettled_bytes += sum(map(len, entries))
         return turn
 
     def _apply_turn(self, turn: list[Op], turn_lsn: int = 0) -> None:
         self._is_busy = True
         try:
-            for op in turn:
-                op.apply(self.broker)
-            self.turn_lsn = turn_lsn
-            if self.unsettled_bytes >= self._settle_limit:
-                self._ask_settlement()
+            self._applied(turn, turn_lsn)
         except BaseException as error:
             self._break(error)
             raise
         finally:
             self._is_busy = False
+
+    def _applied(self, turn: list[Op], turn_lsn: int) -> None:
+        for op in turn:
+            op.apply(self.broker)
+        self.turn_lsn = turn_lsn
+        if self.unsettled_bytes >= self._settle_limit:
+            self._ask_settlement()
 
 
 def answer_all(ops: Sequence[Op]) -> None:

@@ -664,6 +664,18 @@ def test_finish_many_names_a_message_given_twice(node: nsqlite.Node, channel: ns
     assert channel.in_flight_count == 0
 
 
+def test_finish_many_with_one_twice_finishes_no_other(node: nsqlite.Node, channel: nsqlite.Channel) -> None:
+    """As many messages as were handed over together need not be those that were."""
+    node.publish_many("orders", [b"a", b"b"])
+    one, two = channel.receive_many(2, timeout=0)
+
+    with pytest.raises(NotInFlightError):
+        channel.finish_many([one, one])
+
+    assert channel.in_flight_count == 1
+    two.finish()
+
+
 def test_finish_many_of_another_channels_message_is_refused(node: nsqlite.Node, channel: nsqlite.Channel) -> None:
     """A message belongs to the channel it came from."""
     audit = node.topic("orders").channel("audit")
