@@ -205,9 +205,15 @@ class WrongLoopError(MisuseError):
 
 
 class NodeFailedError(NsqliteError, RuntimeError):
-    """A turn was broken off half-way, so the node's memory is not trusted any more."""
+    """A turn was broken off half-way, so the node's memory is not trusted any more.
 
-    def __init__(self, why: str) -> None:
+    Attributes:
+        outcome_unknown: Whether what this call asked for was in that turn, and may be
+            there when the store is opened again. False: it did not happen.
+    """
+
+    def __init__(self, why: str, *, outcome_unknown: bool = False) -> None:
+        self.outcome_unknown = outcome_unknown
         super().__init__(f"the node failed ({why}): close it and open the store again; what was promised is in it")
 
 

@@ -132,6 +132,16 @@ class Gate:
             finally:
                 self._is_busy = False
 
+    def look_into(self, topic: Topic, read: Callable[[], Any]) -> Any:
+        """Read something of a topic that is not deleted."""
+
+        def look(_: Broker) -> Any:
+            if topic.is_deleted:
+                raise TopicDeletedError(topic.name)
+            return read()
+
+        return self.locked(look)
+
     def until_ns(self, timeout_ns: int | None) -> int:
         """A deadline as monotonic time."""
         return NEVER if timeout_ns is None else self._monotonic_ns() + timeout_ns

@@ -41,7 +41,7 @@ class Journaling(Gate):
         self._yielded_bytes = 0
         self._settle_limit = options.settle_bytes if self.is_durable else MEMORY_SETTLE_BYTES
 
-    def _append(self, pieces: list[bytes], *, waits_for_sync: bool = False) -> int:
+    def _append(self, pieces: list[bytes], *, waits_for_sync: bool = False, needs_room: bool = True) -> int:
         """Journal a promise, with the progress that waits ahead of it. Under the lock."""
         if self.is_refusing or (self.background is not None and self.background.is_rescuing):
             error = StorageFailedError("the journal failed before", outcome_unknown=self.is_refusing)
@@ -50,7 +50,7 @@ class Journaling(Gate):
         progress = self.broker.progress
         if progress:
             pieces = [layout.pack_progress(progress), *pieces]
-        lsn = self.storage.append(pieces, waits_for_sync=waits_for_sync)
+        lsn = self.storage.append(pieces, is_promise=needs_room, waits_for_sync=waits_for_sync)
         if progress:
             progress.clear()
         self._journaled(pieces)
@@ -67,6 +67,15 @@ class Journaling(Gate):
             if self._yielded_bytes >= YIELD_BYTES:
                 self._yielded_bytes = 0
                 self.broker.wakes.append(_GIVE_WAY)
+
+    def _refuse_beyond_limit(self, size_bytes: int) -> None:
+        """At "memory": raise StoreFullError if the messages held would pass `max_store_bytes`. Under the lock."""
+        limit = self.options.max_store_bytes
+        if limit is None or self.storage.store_bytes + self.unsettled_bytes + size_bytes <= limit:
+            return
+        self._ask_settlement()  # lets go of what nobody is owed
+        if self.storage.store_bytes + size_bytes > limit:
+            raise StoreFullError(f"max_store_bytes={limit}", size_bytes)
 
     def flush_progress(self) -> None:
         """Journal the progress that waits; without room it waits for the next settlement. Under the lock."""
@@ -108,6 +117,8 @@ class Journaling(Gate):
         self.unsettled_bytes = 0
         if isinstance(self.storage, DurableStorage):
             is_ahead = self.turn_lsn and not is_whole
+            if not is_ahead:
+                self.storage.journal.mark()
             state.settled = self.turn_lsn - 1 if is_ahead else self.storage.journal.lsn
         return state
 

@@ -10,6 +10,7 @@ from nsqlite.core.channel import Channel
 from nsqlite.core.topic import Topic
 from nsqlite.engine import Engine
 from nsqlite.errors import StoreError
+from nsqlite.gate import refuse_deleted
 from nsqlite.options import SECOND_NS
 from nsqlite.run import AnyRun, timestamp_of
 from nsqlite.state import unpack_exception
@@ -25,6 +26,7 @@ def channel_counts(engine: Engine, channel: Channel) -> tuple[int, int, int]:
     now_ns = engine.clock.monotonic_ns()
 
     def read(broker: Broker) -> tuple[int, int, int]:
+        refuse_deleted(channel)
         broker.tick(channel, now_ns)
         late, due = channel.overdue(now_ns)
         return channel.depth + late + due, len(channel.in_flight) - late, channel.deferred_count - due

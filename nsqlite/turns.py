@@ -89,6 +89,8 @@ class Turns(Journaling):
                 if self.is_durable:
                     kind = layout.ROUTED if topic.is_flowing else layout.PUBLISHED
                     self._append([_PACK_PUBLISH(kind, topic.number, topic.end, message_id, 1, 0, size), frame])
+                elif self.options.max_store_bytes is not None:
+                    self._refuse_beyond_limit(size)
                 broker.next_id = message_id + 1
                 topic.append_frame(frame, message_id)
                 self.unsettled_bytes += size
@@ -276,7 +278,7 @@ class Turns(Journaling):
                     self._break(error)
                 for op in ops:
                     if not op.is_answered:
-                        op.error = op.error or (error if isinstance(error, Exception) else NodeFailedError(repr(error)))
+                        op.error = op.error or _broken_off(error)
             if not isinstance(error, Exception):
                 raise
         finally:
@@ -364,9 +366,12 @@ class Turns(Journaling):
                     each.error = error
             else:
                 turn.append(op)
+        needs_room = any(op.needs_room for op in turn)
         if entries and self.is_durable:
-            lsn = self._append(entries, waits_for_sync=waits_for_sync)
+            lsn = self._append(entries, waits_for_sync=waits_for_sync, needs_room=needs_room)
             self.turn_lsn = lsn if waits_for_sync else 0
+        elif needs_room and self.options.max_store_bytes is not None:
+            self._refuse_beyond_limit(sum(map(len, entries)))
         self.unsettled_bytes += sum(map(len, entries))
         return turn
 
@@ -386,6 +391,15 @@ class Turns(Journaling):
         self.turn_lsn = turn_lsn
         if self.unsettled_bytes >= self._settle_limit:
             self._ask_settlement()
+
+
+def _broken_off(error: BaseException) -> NsqliteError:
+    """What they are told who were in a turn that ended in an error: the journal may have it."""
+    if isinstance(error, NsqliteError):
+        return error
+    told = NodeFailedError(repr(error), outcome_unknown=True)
+    told.__cause__ = error
+    return told
 
 
 def answer_all(ops: Sequence[Op]) -> None:

@@ -118,9 +118,9 @@ def test_split_bodies_cuts_at_the_limit_and_keeps_order(sizes: list[int]) -> Non
 
     stretches = list(split_bodies(bodies))
 
-    assert [len(body) for stretch in stretches for body in stretch] == sizes
-    assert all(stretches)
-    for stretch in stretches:
+    assert [len(body) for stretch, _ in stretches for body in stretch] == sizes
+    for stretch, its_sizes in stretches:
+        assert list(its_sizes) == list(map(len, stretch)) != []
         assert len(stretch) == 1 or sum(len(body) + 34 for body in stretch) <= SPLIT_BYTES
 
 

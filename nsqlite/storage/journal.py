@@ -80,6 +80,7 @@ class Journal:
         self.used: list[Segment] = []
         self._seed = epoch & 0xFFFFFFFF
         self._start(self._make(FIRST_SEGMENT_BYTES, is_filled=is_filled))
+        self.mark()
 
     # -- appending ------------------------------------------------------------------------
 
@@ -189,8 +190,15 @@ class Journal:
                 elif segment.is_dirty:
                     segment.sync()
 
+    def mark(self) -> None:
+        """Note how far a settlement that takes all records so far will reach. Under the lock."""
+        self._mark = (self.lsn, self.used[-1], self.used[-1].position)
+
     def release(self, settled_lsn: int) -> None:
         """Take segments whose records are all settled out of use."""
+        lsn, current, position = self._mark
+        if current is self.used[-1] and lsn <= settled_lsn:
+            current.settled_position = position
         while len(self.used) > 1 and self.used[0].last_lsn <= settled_lsn:
             self.free.append(self.used.pop(0))
 
@@ -222,8 +230,8 @@ class Journal:
 
     @property
     def record_bytes(self) -> int:
-        """Bytes of records in segments that are in use."""
-        return sum(each.position - SEGMENT_HEAD.size for each in self.used)
+        """Bytes of records that are not known to be settled."""
+        return sum(each.position - each.settled_position for each in self.used)
 
     def close(self, *, is_settled: bool) -> None:
         """Let go of all files; of a settled journal none is left."""

@@ -19,6 +19,7 @@ class Segment:
     Attributes:
         position: Where the next record goes.
         last_lsn: Of the last record in it; 0 if there is none.
+        settled_position: Up to where its records are known to be settled.
         is_dirty: Whether something was written since the last sync began.
         unsynced: What was appended since the last sync, in order, if that is to write it.
     """
@@ -38,7 +39,7 @@ class Segment:
         """
         self.path = path
         self.size_bytes = -(-size_bytes // _PAGE) * _PAGE
-        self.position = SEGMENT_HEAD.size
+        self.position = self.settled_position = SEGMENT_HEAD.size
         self.last_lsn = 0
         self.number = 0
         self.is_dirty = False
@@ -70,7 +71,7 @@ class Segment:
             keeps_unsynced: Whether what is appended goes to `unsynced` too.
         """
         self.number = number
-        self.position = SEGMENT_HEAD.size
+        self.position = self.settled_position = SEGMENT_HEAD.size
         self.last_lsn = 0
         head = pack_segment_head(store_id, epoch, number)
         self.write(0, head)

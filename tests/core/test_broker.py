@@ -125,7 +125,7 @@ def test_settled_runs_leave_memory_beyond_the_cache(broker: Broker) -> None:
     """What storage has goes, oldest first, until the cache fits."""
     channel = add_channel(broker)
     runs = [publish(channel.topic, 5) for _ in range(4)]
-    broker.cache_limit = sum(run.size_bytes for run in runs[2:])
+    broker.cache_limit = sum(run.memory_bytes for run in runs[2:])
 
     broker.settled(broker.snapshot())
 

@@ -333,3 +333,29 @@ def test_folder_can_be_synced(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="No such file"):
         sync_folder(str(tmp_path / "none"))
+
+
+def test_settled_records_of_the_current_segment_do_not_count(journal: Journal) -> None:
+    """What is settled takes no room that a promise may need, also in the segment that is written to."""
+    journal.append([b"x" * 1000])
+    journal.mark()
+    settled = journal.lsn
+    journal.append([b"y" * 10])
+
+    journal.release(settled)
+
+    assert journal.record_bytes == RECORD_HEAD.size + 10
+    journal.append([b"z" * 2_000_000])
+    assert journal.record_bytes == 2 * RECORD_HEAD.size + 2_000_010
+
+
+def test_mark_ahead_of_a_settlement_is_not_taken_for_settled(journal: Journal) -> None:
+    """Records behind the settled position count, whatever was noted since."""
+    journal.append([b"x" * 1000])
+    settled = journal.lsn
+    journal.append([b"y" * 10])
+    journal.mark()
+
+    journal.release(settled)
+
+    assert journal.record_bytes == 2 * RECORD_HEAD.size + 1010
