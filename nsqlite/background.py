@@ -102,10 +102,10 @@ class Background:
     def wait_for_room(self, error: StoreFullError) -> None:
         """Return when a settlement has made room; raise `error` if none does. Without the lock."""
         deadline_ns = self._clock.monotonic_ns() + int(self._engine.options.full_timeout * SECOND_NS)
+        needed = self._begun + 1  # one that has begun already may fail for what was true before
         while True:
             waiter = ThreadWaiter()
             with self._engine.lock:
-                needed = self._begun + 1
                 self.room_waiters.append(waiter)
                 self.ask_settlement()
             is_woken = waiter.wait(self._clock, deadline_ns)
@@ -116,7 +116,7 @@ class Background:
                 is_over = self._is_stopping or self._engine.is_refusing
                 if has_room and not is_over:
                     return
-                if not is_woken or is_over or self._settle_error is not None or self._begun >= needed:
+                if not is_woken or is_over or self._begun >= needed:
                     raise error
 
     def wait_for_rescue(self, error: StorageFailedError) -> None:
@@ -198,10 +198,10 @@ class Background:
 
     def _settle_now(self) -> None:
         """Return when a settlement that began after this call is done."""
+        needed = self._begun + 1  # one that has begun already may fail for what was true before
         while True:
             waiter = ThreadWaiter()
             with self._engine.lock:
-                needed = self._begun + 1
                 self.room_waiters.append(waiter)
                 self.ask_settlement()
             waiter.wait(self._clock)

@@ -201,17 +201,30 @@ class DurableStorage:
                 channel.gather()
         try:
             self.lmdb.settle(self._settled, state, meta)
-        except StoreFullError:
+        except (StoreFullError, StorageFailedError) as error:
+            self.lmdb.reopen()
+            if not (isinstance(error, StoreFullError) or self._is_disk_full()):
+                raise
             self._spend_reserve()
-            self.lmdb.reopen()
-            self.lmdb.settle(self._settled, state, meta)
-        except StorageFailedError:
-            self.lmdb.reopen()
-            raise
+            self._commit_again(state, meta)
         for topic in state.topics.values():
             topic.runs = ()
         self._settled = state
         self._used_bytes = self.lmdb.used_bytes()
+
+    def _commit_again(self, state: NodeState, meta: Meta) -> None:
+        try:
+            self.lmdb.settle(self._settled, state, meta)
+        except StoreError as error:
+            self.lmdb.reopen()
+            if isinstance(error, StorageFailedError) and self._is_disk_full():
+                raise StoreFullError(str(error)) from error
+            raise
+
+    def _is_disk_full(self) -> bool:
+        """Whether that is why a commit failed: LMDB reports a short write, which a full disk does first, as EIO."""
+        free = os.statvfs(self.path)
+        return free.f_bavail * free.f_frsize < RESERVE_BYTES
 
     def _ensure_reserve(self) -> None:
         """Make the file that is given up when the disk is full."""

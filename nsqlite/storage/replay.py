@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from nsqlite.run import OPEN_RUN_LIMIT, OpenRun, Run
+from nsqlite.run import OPEN_RUN_LIMIT, SPLIT_BYTES, OpenRun, Run
 from nsqlite.seqset import SeqSet
 from nsqlite.state import ChannelState, NodeState, TopicState, pack_exception, unpack_exception
 from nsqlite.storage import layout
@@ -60,6 +60,7 @@ class Replay:
             and tail.first_id + tail.count == message_id
             and tail.first_seq + tail.count == seq
             and tail.count < OPEN_RUN_LIMIT
+            and tail.size_bytes < SPLIT_BYTES
         ):
             tail.parts.append(frame)
             tail.count += 1
