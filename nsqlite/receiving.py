@@ -155,9 +155,7 @@ class Receiving(Turns):
             if now_ns >= deadline_ns:
                 return -1
             until_ns = min(deadline_ns, channel.next_due_ns)
-            broker.wait(channel, waiter, until_ns)
-            if consumer is not None:
-                consumer.waiter = waiter
+            broker.wait(channel, waiter, until_ns, consumer)
             return until_ns
 
         return int(self.locked(begin))
@@ -303,8 +301,7 @@ class Receiving(Turns):
             if consumer.is_closed:
                 return False
             consumer.is_closed = True
-            if consumer.waiter is not None:
-                broker.wakes.append(consumer.waiter)
+            broker.wakes.extend(channel.waiters)  # several may wait for one consumer; the others wait again
             channel.consumers.remove(consumer)
             return channel.is_bounded and not channel.consumers and not channel.is_deleted
 

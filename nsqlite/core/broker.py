@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nsqlite.core.channel import Channel
+from nsqlite.core.consumer import Consumer
 from nsqlite.core.progress import Progress
 from nsqlite.core.timers import NEVER
 from nsqlite.core.topic import Topic
@@ -70,22 +71,38 @@ class Broker:
         topic.remove_channel(channel.name)
         self.wakes.extend(channel.waiters)
         channel.waiters.clear()
+        channel.waits.clear()
         return channel
 
     # -- waking ---------------------------------------------------------------------------
 
     def attend(self, channel: Channel) -> None:
-        """Note whom to wake after a change: one for each message that waits, and one to watch the time."""
+        """Note whom to wake after a change: one for each message that waits, and one to watch the time.
+
+        Who has no room for a message is passed by: woken, it would only pass its wake-up on,
+        and two of them would do so for ever.
+        """
         waiters = channel.waiters
         if not waiters:
             return
-        count = 0 if channel.is_paused else min(channel.depth, len(waiters))
-        for _ in range(count):
-            self.wakes.append(waiters.popleft())
-        if count:
-            channel.watched_ns = NEVER
-        if waiters and channel.next_due_ns < channel.watched_ns:
-            self.wakes.append(waiters.popleft())
+        waits = channel.waits
+        count = 0 if channel.is_paused else channel.depth
+        full: list[Any] = []
+        while count > 0 and waiters:
+            waiter = waiters.popleft()
+            consumer = waits[waiter][1]
+            if consumer is not None and consumer.room <= 0:
+                full.append(waiter)
+                continue
+            del waits[waiter]
+            self.wakes.append(waiter)
+            count -= 1
+        waiters.extendleft(reversed(full))
+        due_ns = channel.next_due_ns
+        if waiters and due_ns < NEVER and not any(waits[waiter][0] <= due_ns for waiter in waiters):
+            waiter = waiters.popleft()
+            del waits[waiter]
+            self.wakes.append(waiter)
         if not waiters:
             channel.topic.hungry.discard(channel)
 
@@ -100,19 +117,19 @@ class Broker:
         if now_ns >= channel.next_due_ns and channel.tick(now_ns):
             self.attend(channel)
 
-    def wait(self, channel: Channel, waiter: Any, until_ns: int) -> None:
+    def wait(self, channel: Channel, waiter: Any, until_ns: int, consumer: Consumer | None = None) -> None:
         """Let a waiter queue on a channel; it will look by itself at `until_ns`."""
         channel.waiters.append(waiter)
+        channel.waits[waiter] = (until_ns, consumer)
         channel.topic.hungry.add(channel)
-        channel.watched_ns = min(channel.watched_ns, until_ns)
 
     def stop_waiting(self, channel: Channel, waiter: Any) -> None:
         """Take a waiter off the queue; if it was woken already, its wake-up goes to the next."""
         try:
             channel.waiters.remove(waiter)
+            del channel.waits[waiter]
         except ValueError:
             self.attend(channel)
-        channel.watched_ns = NEVER
         if not channel.waiters:
             channel.topic.hungry.discard(channel)
         else:

@@ -52,7 +52,7 @@ class Channel:
             closed: they come ahead of fresh messages.
         waiters: Who waits for a message, longest first; opaque here.
         wall_ahead_ns: What wall time is ahead of monotonic time, as of the last deferral.
-        watched_ns: Monotonic time at which a waiter will look by itself.
+        waits: For each waiter, when it will look by itself, and the consumer it waits for.
         message_base: What `message_count` counts from.
     """
 
@@ -92,7 +92,7 @@ class Channel:
         self.consumers: list[Consumer] = []
         self.had_consumer = False
         self.message_base = topic.routed
-        self.watched_ns = NEVER
+        self.waits: dict[Any, tuple[int, Consumer | None]] = {}
         self.requeue_count = 0
         self.timeout_count = 0
         self.finish_count = 0

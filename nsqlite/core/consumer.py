@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nsqlite.stats import ClientStats
 
 
@@ -14,7 +12,6 @@ class Consumer:
         rdy_count: Most messages it may hold in flight; a ceiling, not a credit.
         in_flight_count: Messages it holds.
         msg_timeout_ns: How long it may hold one.
-        waiter: Who waits for its next message, to be woken when it is closed.
     """
 
     __slots__ = (
@@ -26,7 +23,6 @@ class Consumer:
         "msg_timeout_ns",
         "rdy_count",
         "requeue_count",
-        "waiter",
     )
 
     def __init__(self, client_id: str, rdy_count: int, msg_timeout_ns: int) -> None:
@@ -34,7 +30,6 @@ class Consumer:
         self.rdy_count = rdy_count
         self.msg_timeout_ns = msg_timeout_ns
         self.is_closed = False
-        self.waiter: Any = None
         self.in_flight_count = 0
         self.message_count = 0
         self.finish_count = 0
