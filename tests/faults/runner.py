@@ -17,6 +17,7 @@ CLASSES: Final = ("write", "sync", "rename", "truncate", "create", "fallocate", 
 ERRORS: Final = ("ENOSPC", "EIO")
 _SPARE: Final = 3  # threads make one run longer than another
 _TIMEOUT_SECONDS: Final = 500
+_REPOSITORY: Final = Path(__file__).parents[2]
 
 
 class FaultError(AssertionError):
@@ -67,3 +68,27 @@ def run_cases(wanted: list[dict[str, Any] | None], level: str, writes: str) -> I
         case = wanted[len(told)] if len(told) < len(wanted) else None
         raise FaultError(f"at {level!r} with {writes!r}, {case} hung or died:\n{done.stderr[-6000:]}")
     yield from told
+
+
+def run_interrupts(seed: int, count: int) -> list[dict[str, Any]]:
+    """Run stories that an exception breaks off, one for each seed from `seed`.
+
+    Raises:
+        FaultError: With the seed of the story that broke a promise, or hung.
+    """
+    with tempfile.TemporaryDirectory(prefix="nsqlite-faults-") as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.faults.interrupts", folder, str(seed), str(count)],
+            cwd=_REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+        )
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    ended = [each for each in told if "seed" in each]
+    if broken := [each for each in ended if "broken" in each]:
+        raise FaultError("\n".join(f"seed {each['seed']}: {each['broken']}" for each in broken))
+    if len(ended) != count:
+        raise FaultError(f"seed {told[-1].get('begun')} hung or died:\n{done.stderr[-6000:]}")
+    return ended
