@@ -48,6 +48,7 @@ class Background:
         self._is_lead_asked = False
         self._is_settlement_asked = False
         self._begun = 0
+        self._ended = 0  # which settlement was the last to end
         self._give_memory_back = find_trim()
         self._settle_error: StoreError | None = None
         self.room_waiters: list[ThreadWaiter] = []
@@ -116,7 +117,7 @@ class Background:
                 is_over = self._is_stopping or self._engine.is_refusing
                 if has_room and not is_over:
                     return
-                if not is_woken or is_over or self._begun >= needed:
+                if not is_woken or is_over or self._ended >= needed:
                     raise error
 
     def wait_for_rescue(self, error: StorageFailedError) -> None:
@@ -205,7 +206,7 @@ class Background:
                 self.room_waiters.append(waiter)
                 self.ask_settlement()
             waiter.wait(self._clock)
-            if self._begun >= needed or self._is_stopping:
+            if self._ended >= needed or self._is_stopping:  # the next may have begun before this thread ran
                 if self._settle_error is not None:
                     raise self._settle_error
                 return
@@ -299,6 +300,7 @@ class Background:
 
     def _release_waiters(self) -> None:
         with self._engine.lock:
+            self._ended = self._begun
             waiters, self.room_waiters = self.room_waiters, []
             if self._is_stopping:
                 waiters += self._rescue_waiters
