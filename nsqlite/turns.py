@@ -38,6 +38,8 @@ from nsqlite.waiting import ThreadWaiter
 _PACK_HEAD: Final = HEAD.pack
 _PACK_PUBLISH: Final = layout.PUBLISH_HEAD.pack
 
+_HANDED: Final = -1  # instead of a thread: the lead was given to one who has not begun
+
 
 class Turns(Journaling):
     """Promises, one turn after another."""
@@ -178,8 +180,7 @@ class Turns(Journaling):
             self._enqueue(op, ThreadWaiter())
             while not op.is_answered:
                 if op.leads:
-                    op.leads = False
-                    self.lead()
+                    self.lead(op)
                 elif op.waiter is not None:
                     op.waiter.wait(self.clock)
                     op.waiter = ThreadWaiter() if not op.is_answered else None
@@ -243,7 +244,7 @@ class Turns(Journaling):
         if not self._ops:
             return
         first = self._ops[0]
-        self._leader = -1
+        self._leader = _HANDED
         if first.waiter is not None:
             first.leads = True
             first.waiter.wake()
@@ -261,16 +262,23 @@ class Turns(Journaling):
         with self.lock:
             if op in self._ops:
                 self._ops.remove(op)
-            if op.leads:
+            is_lost = self._leader == _HANDED and (not self._ops or self._ops[0].waiter is not None)
+            if op.leads or is_lost:  # interrupted while it handed the lead on: once more does no harm
                 self._hand_lead()
 
-    def lead(self) -> None:
-        """Run one turn for all that wait, then hand the lead on."""
+    def lead(self, leader: Op | None = None) -> None:
+        """Run one turn for all that wait, then hand the lead on.
+
+        An interrupt may come between any two calls: whoever is taken off the line is in
+        `ops` by then, and the lead is the leader's until it is sure to be handed on.
+        """
         ops: list[Op] = []
         try:
             with self.lock:
+                if leader is not None:
+                    leader.leads = False
                 self._leader = threading.get_ident()
-                ops = self._take_ops()
+                self._take_ops(ops)
             self._lead_turn(ops)
         except BaseException as error:
             with self.lock:
@@ -297,15 +305,14 @@ class Turns(Journaling):
             op.error = NodeFailedError(self.failure) if self.state is State.FAILED else NodeClosedError()
         return refused
 
-    def _take_ops(self) -> list[Op]:
-        """The publishes that wait first, or one other op. Under the lock."""
-        ops: list[Op] = []
+    def _take_ops(self, ops: list[Op]) -> None:
+        """Move the publishes that wait first, or one other op, to `ops`. Under the lock."""
         while self._ops and (isinstance(self._ops[0], Publish) or not ops):
-            op = self._ops.popleft()
+            op = self._ops[0]
             ops.append(op)
+            self._ops.popleft()
             if not isinstance(op, Publish):
                 break
-        return ops
 
     def _lead_turn(self, ops: list[Op]) -> None:
         while True:
