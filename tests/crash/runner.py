@@ -99,9 +99,7 @@ def _read(pipe: int, wanted: int) -> bytes:
     told = b""
     while told.count(b"\n") < max(1, wanted):
         if not select.select([pipe], [], [], _PATIENCE_SECONDS)[0]:
-            raise TimeoutError(
-                f"the child did nothing for {_PATIENCE_SECONDS} s; its last words: {told[-300:]!r}"
-            )
+            raise TimeoutError(f"the child did nothing for {_PATIENCE_SECONDS} s; its last words: {told[-300:]!r}")
         got = os.read(pipe, 512)  # little at once, or marks that nobody read yet would be counted late
         if not got:
             break

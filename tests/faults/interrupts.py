@@ -1,10 +1,9 @@
 """MemoryError and KeyboardInterrupt out of the blue: `python -m tests.faults.interrupts FOLDER SEED COUNT`.
 
 A trace function raises at a line, an entry or a return of the engine, the core or the
-storage that chance picks, but not at a line that cleans up: the interpreter looks for
-signals behind calls and at entries only. The caller gets the exception and knows
-nothing; whoever else calls must get an answer; and after opening again everything that
-was answered is there.
+storage that chance picks, but not while something is cleaned up. The caller gets the
+exception and knows nothing; whoever else calls must get an answer; and after opening
+again everything that was answered is there.
 """
 
 from __future__ import annotations
@@ -51,11 +50,6 @@ def cleaning_lines(path: str) -> frozenset[int]:
     return frozenset(lines)
 
 
-def _cleaning_lines_of(frame: FrameType) -> frozenset[int]:
-    name = frame.f_code.co_filename
-    return cleaning_lines(name) if name.startswith(_HOME) else frozenset()
-
-
 class Interrupter:
     """Raises at the n-th event in the modules in question. Once."""
 
@@ -69,8 +63,10 @@ class Interrupter:
         if not name.startswith(_HOME):
             return None
         caller = frame.f_back
-        if caller is not None and caller.f_lineno in _cleaning_lines_of(caller):
-            return None  # what cleans up calls nothing that is interrupted, as far as this test goes
+        while caller is not None and caller.f_code.co_filename.startswith(_HOME):
+            if caller.f_lineno in cleaning_lines(caller.f_code.co_filename):
+                return None  # nor in what is called to clean up
+            caller = caller.f_back
         within = name[len(_HOME) + 1 :].split("/")[0].removesuffix(".py")
         return self._event(frame, event, argument) if within in _WITHIN else None
 
