@@ -92,7 +92,7 @@ def _topic_stats(topic: Topic, now_ns: int, wall_ns: int, oldest: dict[int, int 
     for _, channel in sorted(topic.channels.items()):
         late, due = channel.overdue(now_ns)
         timestamp = oldest.get(channel.number)
-        in_memory = max(0, topic.end - max(topic.log.settled_end, channel.cursor))
+        in_memory = max(0, topic.routed - max(topic.log.settled_end, channel.cursor))
         depth = channel.depth + late + due
         channels.append(
             ChannelStats(

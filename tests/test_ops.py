@@ -1,0 +1,236 @@
+"""An op decides without changing anything, and changes without being able to fail."""
+
+import pytest
+
+from nsqlite.core.broker import Broker
+from nsqlite.errors import ChannelDeletedError, TopicDeletedError
+from nsqlite.ops import ChangeChannel, ChangeTopic, MakeChannel, MakeTopic, Op, Publish, Singles, grouped
+from nsqlite.options import Options
+from nsqlite.state import NodeState
+from nsqlite.storage import layout
+from tests.fakes.cores import NOW_NS, SECOND, WALL_NS, seqs, take
+
+
+@pytest.fixture
+def broker() -> Broker:
+    """A durable broker with nothing in it, whose ephemeral topics hold three messages."""
+    made = Broker(Options(mem_queue_size=3), 1, is_durable=True, keeps_cache=True)
+    made.restore(NodeState(), NOW_NS, WALL_NS)
+    return made
+
+
+def run(broker: Broker, op: Op) -> list[tuple]:
+    """Decide and apply; return the entries that were journaled."""
+    broker.reserved = {}
+    entries = op.decide(broker, WALL_NS, NOW_NS)
+    op.apply(broker)
+    return list(layout.unpack_entries(b"".join(entries)))
+
+
+def make_topic(broker: Broker, name: str = "orders") -> object:
+    """A topic."""
+    op = MakeTopic(name)
+    run(broker, op)
+    return op.result
+
+
+def make_channel(broker: Broker, topic: object, name: str = "billing") -> object:
+    """A channel."""
+    op = MakeChannel(topic, name)
+    run(broker, op)
+    return op.result
+
+
+def test_deciding_changes_nothing_that_shows(broker: Broker) -> None:
+    """Before it is applied a publish is in no log, no depth and no counter."""
+    topic = make_topic(broker)
+    op = Publish(topic, [b"a", b"b"], 0)
+    broker.reserved = {}
+
+    op.decide(broker, WALL_NS, NOW_NS)
+
+    assert (topic.end, topic.depth, topic.message_count) == (0, 0, 0)
+    op.apply(broker)
+    assert (topic.end, topic.depth, topic.message_count, topic.message_bytes) == (2, 2, 2, 2)
+
+
+def test_publish_journals_its_run(broker: Broker) -> None:
+    """The record holds the seqs, ids, due time and frames; routed if channels get it at once."""
+    topic = make_topic(broker)
+
+    [(waiting, number, first)] = run(broker, Publish(topic, [b"a"], 0))
+    make_channel(broker, topic)
+    [(routed, _, second)] = run(broker, Publish(topic, [b"b", b"c"], 5 * SECOND))
+
+    assert (waiting, routed, number) == (layout.PUBLISHED, layout.ROUTED, topic.number)
+    assert (first.first_seq, second.first_seq, second.due_ns) == (0, 1, WALL_NS + 5 * SECOND)
+    assert second.first_id == first.first_id + 1
+
+
+def test_two_publishes_of_a_turn_stand_behind_each_other(broker: Broker) -> None:
+    """Ops of one turn decide from where the one before stands, though nothing is applied yet."""
+    topic = make_topic(broker)
+    one, two = Publish(topic, [b"a", b"b"], 0), Publish(topic, [b"c"], 0)
+    broker.reserved = {}
+
+    for op in (one, two):
+        op.decide(broker, WALL_NS, NOW_NS)
+    for op in (one, two):
+        op.apply(broker)
+
+    assert len({*one.result, *two.result}) == 3
+    assert topic.end == 3
+    broker.check()
+
+
+def test_singles_of_a_turn_become_one_run(broker: Broker) -> None:
+    """Single publishes to one topic share a run, and each gets its own id."""
+    topic = make_topic(broker)
+    ops = [Publish(topic, [b"%d" % number], 0) for number in range(5)]
+
+    [together] = grouped(ops)
+    run(broker, together)
+
+    assert isinstance(together, Singles)
+    assert len(topic.log.runs) == 1
+    assert [int(op.result[0], 16) for op in ops] == [int(ops[0].result[0], 16) + at for at in range(5)]
+
+
+def test_grouping_keeps_a_topics_order(broker: Broker) -> None:
+    """A batch between singles stays between them; other topics are apart; delayed ones too."""
+    orders, users = make_topic(broker), make_topic(broker, "users")
+    ops = [
+        Publish(orders, [b"1"], 0),
+        Publish(users, [b"u1"], 0),
+        Publish(orders, [b"2"], 0),
+        Publish(orders, [b"3", b"4"], 0),
+        Publish(orders, [b"5"], 0),
+        Publish(users, [b"u2"], 0),
+        Publish(orders, [b"later"], SECOND),
+    ]
+    channels = [make_channel(broker, orders), make_channel(broker, users)]
+    broker.reserved = {}
+
+    turn = grouped(ops)
+    for op in turn:
+        op.decide(broker, WALL_NS, NOW_NS)
+    for op in turn:
+        op.apply(broker)
+
+    assert [[op.bodies[0] for op in getattr(each, "ops", [each])] for each in turn] == [
+        [b"1", b"2"],
+        [b"u1", b"u2"],
+        [b"3"],
+        [b"5"],
+        [b"later"],
+    ]
+    assert seqs(take(channels[0], 10)) == [0, 1, 2, 3, 4]
+    assert all(op.result for op in ops)
+    broker.check()
+
+
+def test_making_what_is_there_gives_it(broker: Broker) -> None:
+    """Get or create: the second makes nothing and journals nothing, also within one turn."""
+    topic, channel = make_topic(broker), None
+    channel = make_channel(broker, topic)
+    again, other = MakeTopic("orders"), MakeChannel(topic, "billing")
+
+    assert run(broker, again) == run(broker, other) == []
+    assert (again.result, other.result) == (topic, channel)
+
+    both = [MakeTopic("new"), MakeTopic("new")]
+    for op in both:
+        op.decide(broker, WALL_NS, NOW_NS)
+    for op in both:
+        op.apply(broker)
+    assert both[0].result is both[1].result
+
+
+def test_channels_record_holds_its_start(broker: Broker) -> None:
+    """A new channel's record says from which seq on it is owed."""
+    topic = make_topic(broker)
+    make_channel(broker, topic)
+    run(broker, Publish(topic, [b"a", b"b"], 0))
+
+    [entry] = run(broker, MakeChannel(topic, "audit"))
+
+    assert entry == (layout.CHANNEL_MADE, topic.number, 3, 2, "audit")
+
+
+@pytest.mark.parametrize("name", ["events#ephemeral", "orders"])
+def test_nothing_ephemeral_is_journaled(broker: Broker, name: str) -> None:
+    """What keeps nothing writes nothing: topics, channels, publishes, pauses."""
+    topic = make_topic(broker, name)
+    channel = make_channel(broker, topic, "tail#ephemeral")
+    entries = [
+        run(broker, MakeChannel(topic, "other#ephemeral")),
+        run(broker, ChangeChannel(channel, layout.CHANNEL_PAUSED, is_paused=True)),
+        run(broker, ChangeChannel(channel, layout.CHANNEL_EMPTIED)),
+    ]
+    if name == "events#ephemeral":
+        entries += [run(broker, Publish(topic, [b"x"], 0)), run(broker, MakeChannel(topic, "kept"))]
+        entries += [run(broker, ChangeTopic(topic, layout.TOPIC_PAUSED, is_paused=True))]
+
+    assert all(entry == [] for entry in entries)
+
+
+def test_ephemeral_topic_drops_what_has_no_room(broker: Broker) -> None:
+    """Ids are given to all, room to the first; what was dropped is counted as published and dropped."""
+    topic = make_topic(broker, "events#ephemeral")
+    op = Publish(topic, [b"%d" % number for number in range(5)], 0)
+
+    run(broker, op)
+
+    assert len(set(op.result)) == 5
+    assert (topic.depth, topic.message_count, topic.message_bytes, topic.dropped_count) == (3, 5, 5, 2)
+
+
+@pytest.mark.parametrize("kind", [layout.TOPIC_PAUSED, layout.TOPIC_EMPTIED, layout.TOPIC_DELETED])
+def test_deleted_topic_takes_no_op(broker: Broker, kind: int) -> None:
+    """Whatever is asked of a deleted topic is refused when it is decided."""
+    topic = make_topic(broker)
+    run(broker, ChangeTopic(topic, layout.TOPIC_DELETED))
+
+    for op in (Publish(topic, [b"x"], 0), MakeChannel(topic, "billing"), ChangeTopic(topic, kind)):
+        with pytest.raises(TopicDeletedError):
+            op.decide(broker, WALL_NS, NOW_NS)
+
+
+def test_deleted_channel_takes_no_op(broker: Broker) -> None:
+    """Whatever is asked of a deleted channel is refused when it is decided."""
+    channel = make_channel(broker, make_topic(broker))
+    run(broker, ChangeChannel(channel, layout.CHANNEL_DELETED))
+
+    with pytest.raises(ChannelDeletedError):
+        ChangeChannel(channel, layout.CHANNEL_PAUSED).decide(broker, WALL_NS, NOW_NS)
+
+
+def test_what_makes_room_needs_none() -> None:
+    """A limit on the store holds for what fills it, not for what empties it."""
+    assert Publish.needs_room
+    assert not ChangeTopic.needs_room
+    assert not ChangeChannel.needs_room
+
+
+def test_outcome_is_the_result_or_the_error() -> None:
+    """A caller gets what was worked out, or why it was not."""
+    op = Op()
+    op.result = 5
+    assert op.outcome() == 5
+
+    op.error = TopicDeletedError("orders")
+
+    with pytest.raises(TopicDeletedError):
+        op.outcome()
+
+
+def test_answer_reaches_whoever_waits() -> None:
+    """A thread's waiter is woken, a loop's callback called."""
+    told = []
+    op = Op()
+    op.on_done = told.append
+
+    op.answer()
+
+    assert told == [op]
+    assert op.is_answered
