@@ -38,6 +38,8 @@ def check_bodies(bodies: Iterable[BytesLike], options: Options) -> list[bytes]:
     """
     if isinstance(bodies, (str, bytes, bytearray, memoryview)):
         raise InvalidBodyError(bodies, is_batch=True)
+    if not isinstance(bodies, Iterable):
+        raise InvalidBodyError(bodies, is_batch=True)
     batch = list(bodies)
     if not batch:
         return []

@@ -10,7 +10,7 @@ from typing import Final
 
 from nsqlite.clock import Clock, SystemClock
 from nsqlite.engine import Engine
-from nsqlite.errors import InvalidOptionError, NsqliteError
+from nsqlite.errors import InvalidOptionError, NsqliteError, StorePathError
 from nsqlite.options import Options, default_node_id
 from nsqlite.storage.durable import DurableStorage
 from nsqlite.storage.in_memory import InMemoryStorage
@@ -36,6 +36,8 @@ def open_engine(path: str | os.PathLike[str] | None, options: Options, clock: Cl
     storage: DurableStorage | InMemoryStorage
     if path is None:
         storage = InMemoryStorage(default_node_id() if options.node_id is None else options.node_id)
+    elif not isinstance(os.fspath(path), str) or not os.fspath(path):
+        raise StorePathError(repr(path), "give the path of a folder, as a str or a path")
     else:
         storage = DurableStorage(os.fspath(path), options, is_synced=is_synced)
     engine = Engine(storage, options, clock, is_synced=is_synced)

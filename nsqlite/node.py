@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import count
 from types import TracebackType
 from typing import Any, Final, Literal
@@ -18,7 +19,14 @@ from nsqlite.core.delivery import Delivery
 from nsqlite.core.timers import NEVER
 from nsqlite.core.topic import Topic as CoreTopic
 from nsqlite.engine import Engine
-from nsqlite.errors import ClosedError, InvalidOptionError, NodeClosedError, NotInFlightError
+from nsqlite.errors import (
+    ChannelDeletedError,
+    ClosedError,
+    InvalidOptionError,
+    NodeClosedError,
+    NotInFlightError,
+    TopicDeletedError,
+)
 from nsqlite.lifetime import forget_engine, open_engine
 from nsqlite.message import HeldMessage, Message
 from nsqlite.names import check_channel_name, check_topic_name
@@ -42,6 +50,8 @@ def make_options(options: Options | None, fields: dict[str, Any]) -> Options:
     Raises:
         InvalidOptionError: For a name that is no option, or a value out of range.
     """
+    if options is not None and not isinstance(options, Options):
+        raise InvalidOptionError("options", options, "give an nsqlite.Options")
     known = {field.name for field in attrs.fields(Options)}
     for name, value in fields.items():
         if name not in known:
@@ -136,7 +146,7 @@ class Node:
 
     def publish_many(self, topic: str, bodies: Iterable[BytesLike], delay: Seconds | None = None) -> list[bytes]:
         """Publish a batch to a topic by name; makes it if need be. See Topic.publish_many."""
-        batch = list(bodies) if not isinstance(bodies, (str, bytes, bytearray, memoryview)) else bodies
+        batch = check_bodies(bodies, self.engine.options)
         while True:
             handle = self.topic(topic)
             try:
@@ -152,7 +162,8 @@ class Node:
             self._change(ChangeTopic(core, layout.TOPIC_DELETED))
 
     def _change(self, op: Op) -> None:
-        self.engine.run(op)
+        with suppress(TopicDeletedError, ChannelDeletedError):  # somebody else was first
+            self.engine.run(op)
 
     def stats(self) -> NodeStats:
         """All counters, frozen."""

@@ -12,13 +12,20 @@ from typing import Final
 
 import attrs
 
-from nsqlite.errors import StorageFailedError, StoreDamagedError, StoreError, StoreFullError
+from nsqlite.errors import StorageFailedError, StoreDamagedError, StoreError, StoreFullError, StorePathError
 from nsqlite.options import Options, default_node_id
 from nsqlite.run import Run
 from nsqlite.seqset import SeqSet
 from nsqlite.state import ChannelState, NodeState, TopicState
 from nsqlite.storage.interface import Damage
-from nsqlite.storage.journal import Journal, JournalFullError, find_segments, read_records, sync_folder
+from nsqlite.storage.journal import (
+    FIRST_SEGMENT_BYTES,
+    Journal,
+    JournalFullError,
+    find_segments,
+    read_records,
+    sync_folder,
+)
 from nsqlite.storage.on_lmdb import LmdbStore, Meta
 from nsqlite.storage.place import IN_PLACE_FILESYSTEMS, Claim, filesystem_of, prepare, tidy
 from nsqlite.storage.replay import Replay
@@ -140,12 +147,17 @@ class DurableStorage:
                 state.settled,
                 is_mapped=self._is_mapped,
                 is_filled=self._is_synced,
-                limit_bytes=self._options.max_journal_bytes,
+                limit_bytes=self._journal_limit(),
             )
             if self._is_synced:
                 self.journal.sync()
         except OSError as error:
             raise storage_error(error) from error
+
+    def _journal_limit(self) -> int:
+        """A quarter of a limited store, so that what the journal sets aside leaves room for messages."""
+        most = self._options.max_journal_bytes
+        return most if self._limit_bytes is None else max(2 * FIRST_SEGMENT_BYTES, min(most, self._limit_bytes // 4))
 
     def _drop_old_journal(self) -> None:
         if hasattr(self, "journal"):
@@ -176,7 +188,7 @@ class DurableStorage:
     def _is_below_limit(self, size_bytes: int) -> bool:
         if self._limit_bytes is None:
             return True
-        return self._used_bytes + self.journal.record_bytes + size_bytes + RESERVE_BYTES <= self._limit_bytes
+        return self._used_bytes + self.journal.held_bytes + size_bytes + RESERVE_BYTES <= self._limit_bytes
 
     def sync(self) -> None:
         """See Storage.sync."""
@@ -279,7 +291,7 @@ class DurableStorage:
         target = os.path.join(folder, "lmdb")
         try:
             if os.path.isdir(target):
-                raise StoreFullError(f"{folder!r} holds a store already: give a new folder")
+                raise StorePathError(folder, "it holds a store already; give a new folder")
             os.makedirs(target, mode=0o700)
             self.lmdb.copy(target, is_compact=True)
             for name in (target, folder):

@@ -162,7 +162,8 @@ class Journal:
 
     def _next_size(self, size: int) -> int:
         largest = max((each.size_bytes for each in (*self.used, *self.free)), default=0)
-        return max(min(2 * largest, MAX_SEGMENT_BYTES), FIRST_SEGMENT_BYTES, SEGMENT_HEAD.size + size + 4096)
+        usual = min(2 * largest, MAX_SEGMENT_BYTES, self.limit_bytes // 4)
+        return max(usual, FIRST_SEGMENT_BYTES, SEGMENT_HEAD.size + size + 4096)
 
     def _make(self, size_bytes: int, *, is_filled: bool) -> Segment:
         path = os.path.join(self.folder, f"{self.epoch:06d}-{next(self._files):06d}{SUFFIX}")
