@@ -177,9 +177,14 @@ class DurableStorage:
         try:
             return self.journal.append(pieces, waits_for_sync=waits_for_sync)
         except JournalFullError as error:
-            raise StoreFullError(f"no room in the journal {error}", sum(map(len, pieces))) from error
+            raise StoreFullError(str(error) or self._what_is_full(), sum(map(len, pieces))) from error
         except OSError as error:
             raise StorageFailedError(str(error), outcome_unknown=False) from error
+
+    def _what_is_full(self) -> str:
+        if self._limit_bytes is not None:
+            return f"max_store_bytes={self._limit_bytes}"
+        return f"no room in the journal, max_journal_bytes={self._options.max_journal_bytes}"
 
     def has_room(self, size_bytes: int) -> bool:
         """See Storage.has_room."""
