@@ -33,6 +33,7 @@ from nsqlite.storage import layout
 from nsqlite.storage.on_lmdb import LmdbStore
 from tests.fakes.caller import Caller
 from tests.fakes.clock import AttendedClock
+from tests.fakes.filling import fill
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = ["memory", "commit", "fsync"]
@@ -266,7 +267,7 @@ def test_blocked_receivers_are_told(node: nsqlite.Node, clock: AttendedClock, en
     channel = node.topic("orders").channel("billing")
     consumer = channel.consume()
     waiting = [
-        Caller(lambda: channel.receive()),
+        Caller(channel.receive),
         Caller(lambda: channel.receive_many(5, timeout=3600)),
         Caller(lambda: next(consumer)),
     ]
@@ -380,16 +381,18 @@ def test_flipped_bit_in_a_message_costs_its_row_alone(tmp_path: Path) -> None:
     data.write_bytes(content.replace(b"07......", b"07..:..."))
 
     found = []
-    with nsqlite.open(path) as node:
-        channel = node.topic("orders").channel("billing")
-        with pytest.raises(DamagedRecordError, match="topic 'orders'") as caught:
-            while message := channel.receive(timeout=0):
-                found.append(int(message.body[:2]))
-                message.finish()
-        told = node.health
+
+    def drain(channel: nsqlite.Channel) -> None:
         while message := channel.receive(timeout=0):
             found.append(int(message.body[:2]))
             message.finish()
+
+    with nsqlite.open(path) as node:
+        channel = node.topic("orders").channel("billing")
+        with pytest.raises(DamagedRecordError, match="topic 'orders'") as caught:
+            drain(channel)
+        told = node.health
+        drain(channel)
         lost = range(caught.value.first_seq, caught.value.first_seq + caught.value.count)
         node.check()
         assert (channel.depth, channel.in_flight_count) == (0, 0)
@@ -402,7 +405,7 @@ def test_flipped_bit_in_a_message_costs_its_row_alone(tmp_path: Path) -> None:
 
 def test_network_filesystem_is_refused_unless_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where locks and syncs cannot be trusted the caller has to insist."""
-    from nsqlite.storage import place  # noqa: PLC0415  # its table of filesystems is what the test changes
+    from nsqlite.storage import place  # its table of filesystems is what the test changes
 
     monkeypatch.setattr(place, "NETWORK_FILESYSTEMS", frozenset({place.filesystem_of(str(tmp_path))}))
 
@@ -443,11 +446,8 @@ def test_full_store_refuses_publishes_only(tmp_path: Path, durability: str, body
     with nsqlite.open(path, durability=durability, clock=AttendedClock(), max_store_bytes=6 * MIB) as node:
         channel = node.topic("orders").channel("billing")
         for _ in range(3):
-            published = 0
-            with pytest.raises(StoreFullError, match="nothing was published"):
-                for _ in range(1000):
-                    node.publish("orders", body)
-                    published += 1
+            published, error = fill(lambda _: node.publish("orders", body))
+            assert "nothing was published" in str(error)
             assert 0 < published * len(body) < 6 * MIB
             with pytest.raises(StoreFullError):
                 node.publish_many("orders", [body] * 10)
@@ -477,15 +477,37 @@ def test_store_is_not_full_of_what_was_finished(tmp_path: Path, durability: str,
         assert node.health == "OK"
 
 
-def test_topics_and_channels_are_promises_too(tmp_path: Path) -> None:
-    """In a full store a topic cannot be made, and pausing, emptying and deleting still answer or say why."""
+def test_full_store_takes_what_makes_room(tmp_path: Path) -> None:
+    """In a full store topics and channels can be paused, emptied and deleted, and then publishing works again."""
     with nsqlite.open(tmp_path / "store", durability="commit", clock=AttendedClock(), max_store_bytes=4 * MIB) as node:
         topic = node.topic("orders")
-        with pytest.raises(StoreFullError):
-            for _ in range(1000):
-                topic.publish(b"x" * 20_000)
+        channel = topic.channel("billing")
+        for make_room in (
+            channel.empty,
+            lambda: (topic.pause(), topic.delete_channel("billing"), topic.unpause()),
+            topic.empty,
+            lambda: node.delete_topic("orders"),
+        ):
+            published, _ = fill(lambda _: topic.publish(b"x" * 20_000))
+            make_room()
+            assert published > 20
 
-        topic.empty()
+        node.publish("orders", b"x" * 20_000)
+        node.check()
 
-        assert topic.depth == 0
-        topic.publish(b"x" * 20_000)
+
+@pytest.mark.parametrize("durability", ["commit", "fsync"])
+def test_limited_store_stays_near_its_limit_on_disk(tmp_path: Path, durability: str) -> None:
+    """Pages in use, journal and reserve keep the limit; LMDB's free pages add less than half, however often it fills."""
+    with nsqlite.open(
+        tmp_path / "store", durability=durability, clock=AttendedClock(), max_store_bytes=8 * MIB
+    ) as node:
+        channel, storage = node.topic("orders").channel("billing"), node.engine.storage
+        for size in (1000, 300_000, 20_000, 600_000):
+            fill(lambda _, size=size: node.publish("orders", b"x" * size))
+            reserve_bytes = (tmp_path / "store" / "reserve").stat().st_size
+            assert storage.lmdb.used_bytes() + storage.journal.held_bytes + reserve_bytes <= 8 * MIB
+            taken = sum(file.stat().st_blocks * 512 for file in (tmp_path / "store").rglob("*") if file.is_file())
+            assert taken <= 12 * MIB
+            while messages := channel.receive_many(1000, timeout=0):
+                channel.finish_many(messages)

@@ -16,9 +16,7 @@ from nsqlite.errors import (
     StoreError,
 )
 
-TREE = [
-    each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, NsqliteError)
-]
+TREE = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, NsqliteError)]
 
 
 def drawn() -> dict[str, str]:

@@ -35,7 +35,7 @@ def test_entering_from_inside_is_refused(node: nsqlite.Node) -> None:
     told = []
 
     def enter_again(_: object) -> str:
-        for call in (lambda: node.publish("orders", b"x"), lambda: node.topics, lambda: node.stats()):
+        for call in (lambda: node.publish("orders", b"x"), lambda: node.topics, node.stats):
             with pytest.raises(ReentrantError):
                 call()
             told.append(True)
@@ -74,7 +74,7 @@ def test_own_errors_do_not_fail_the_node(node: nsqlite.Node) -> None:
 def test_other_errors_fail_the_node(node: nsqlite.Node, clock: AttendedClock, error: BaseException) -> None:
     """A turn that was broken off leaves memory in doubt: all calls, and all who wait, are told."""
     channel = node.topic("orders").channel("billing")
-    waiting = Caller(lambda: channel.receive())
+    waiting = Caller(channel.receive)
     clock.await_sleeper()
 
     def break_off(_: object) -> None:

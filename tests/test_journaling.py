@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 import nsqlite
-from nsqlite.errors import StoreFullError
 from nsqlite.options import MIB
 from nsqlite.storage import layout
 from nsqlite.storage.journal import find_segments, read_records
 from tests.fakes.clock import AttendedClock
+from tests.fakes.filling import fill
 from tests.fakes.gated import GatedStorage, open_gated
 
 PUBLISHES = (layout.PUBLISHED, layout.ROUTED)
@@ -97,10 +97,7 @@ def test_progress_without_room_waits_for_a_settlement(tmp_path: Path) -> None:
     node, storage = open_gated(tmp_path / "store", clock, "commit", **options)
     channel = node.topic("orders").channel("billing")
     storage.settle_gate.shut()
-    with pytest.raises(StoreFullError):
-        for _ in range(1000):
-            node.publish("orders", b"x" * 10_000)
-    published = channel.depth
+    published, _ = fill(lambda _: node.publish("orders", b"x" * 10_000))
     room = storage.journal.used[-1]
     room.position = room.size_bytes  # not even a finish fits any more
 

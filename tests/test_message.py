@@ -73,9 +73,14 @@ def test_block_that_raises_requeues(channel: nsqlite.Channel, error: type[BaseEx
 @pytest.mark.parametrize("answer", ["finish", "requeue", "defer"])
 def test_leaving_after_an_answer_does_nothing(channel: nsqlite.Channel, answer: str) -> None:
     """Who has answered inside is not answered for again, whether the block raises or not."""
-    with pytest.raises(ValueError, match="after"), channel.receive(timeout=0) as message:
-        {"finish": message.finish, "requeue": message.requeue, "defer": lambda: message.requeue(5)}[answer]()
-        raise ValueError("after")
+
+    def answer_and_raise() -> None:
+        with channel.receive(timeout=0) as message:
+            {"finish": message.finish, "requeue": message.requeue, "defer": lambda: message.requeue(5)}[answer]()
+            raise ValueError("after")
+
+    with pytest.raises(ValueError, match="after"):
+        answer_and_raise()
 
     assert counts(channel) == {"finish": (0, 0, 0), "requeue": (1, 0, 0), "defer": (0, 0, 1)}[answer]
 
@@ -98,9 +103,14 @@ def test_leaving_too_late_says_so(channel: nsqlite.Channel, clock: AttendedClock
 
 def test_error_of_a_late_block_matters_more(channel: nsqlite.Channel, clock: AttendedClock) -> None:
     """When the block raises and the message has timed out, the block's error is what is seen."""
-    with pytest.raises(ZeroDivisionError), channel.receive(timeout=0):
-        clock.advance(60)
-        _ = 1 / 0
+
+    def take_too_long_and_raise() -> None:
+        with channel.receive(timeout=0):
+            clock.advance(60)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        take_too_long_and_raise()
 
     assert counts(channel) == (1, 0, 0)
 

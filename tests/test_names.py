@@ -17,7 +17,7 @@ BAD = [
     "a#other",
     "a#ephemeral#ephemeral",
     "ä",
-    "１",
+    "\uff11",  # a digit to str.isdigit(), none to NSQ
     "b$d",
     "a/b",
     "a:b",

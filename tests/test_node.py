@@ -528,7 +528,7 @@ def test_waiting_receivers_all_get_their_turn(
     """Each message wakes somebody, and none who waits is left over."""
     waiting = []
     for _ in range(3):
-        waiting.append(Caller(lambda: channel.receive()))
+        waiting.append(Caller(channel.receive))
         clock.await_sleeper()
 
     for number in range(3):
@@ -555,7 +555,7 @@ def test_max_channel_consumers_is_a_limit(clock: AttendedClock) -> None:
 
 def test_receive_waits_for_a_publish(node: nsqlite.Node, channel: nsqlite.Channel, clock: AttendedClock) -> None:
     """A sleeping receiver is woken by the message, without polling."""
-    receiver = Caller(lambda: channel.receive())
+    receiver = Caller(channel.receive)
     clock.await_sleeper()
 
     node.publish("orders", b"x")
@@ -581,7 +581,7 @@ def test_sleeping_receiver_wakes_for_a_due_time(
 ) -> None:
     """A deferred message is delivered when it is due though nobody calls."""
     node.publish("orders", b"x", delay=60)
-    receiver = Caller(lambda: channel.receive())
+    receiver = Caller(channel.receive)
     clock.await_sleeper()
 
     clock.advance(60)
@@ -594,7 +594,7 @@ def test_sleeping_receiver_wakes_for_a_shorter_delay(
 ) -> None:
     """A delay that is shorter than the one a receiver sleeps for is not slept through."""
     node.publish("orders", b"long", delay=60)
-    receiver = Caller(lambda: channel.receive())
+    receiver = Caller(channel.receive)
     clock.await_sleeper()
 
     node.publish("orders", b"short", delay=5)
@@ -628,7 +628,7 @@ def test_unpause_wakes_receivers(node: nsqlite.Node, channel: nsqlite.Channel, c
     for paused in (channel, node.topic("orders")):
         paused.pause()
         node.publish("orders", b"x")
-        receiver = Caller(lambda: channel.receive())
+        receiver = Caller(channel.receive)
         clock.await_sleeper()
         paused.unpause()
         receiver.outcome().finish()
@@ -637,9 +637,7 @@ def test_unpause_wakes_receivers(node: nsqlite.Node, channel: nsqlite.Channel, c
 # -- answers of many -----------------------------------------------------------------------
 
 
-def test_finish_many_finishes_what_it_can_and_names_the_rest(
-    node: nsqlite.Node, channel: nsqlite.Channel
-) -> None:
+def test_finish_many_finishes_what_it_can_and_names_the_rest(node: nsqlite.Node, channel: nsqlite.Channel) -> None:
     """All that are in flight are finished; then the others' ids are raised."""
     node.publish_many("orders", [b"%d" % number for number in range(5)])
     messages = channel.receive_many(5, timeout=0)

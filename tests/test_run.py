@@ -1,5 +1,6 @@
 """Runs hold messages exactly as NSQ writes them, whichever way they were put together."""
 
+import itertools
 import struct
 
 import pytest
@@ -80,7 +81,7 @@ def test_join_runs_undoes_cutting(bodies: list[bytes], data: st.DataObject) -> N
     """A run cut anywhere and joined again is the run it was."""
     whole, _ = build_run(0, 1, bodies, TIMESTAMP_NS, 0)
     cuts = sorted(data.draw(st.sets(st.integers(1, len(bodies)))) | {0, len(bodies)})
-    parts = [whole.part(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False)]
+    parts = [whole.part(start, stop) for start, stop in itertools.pairwise(cuts)]
 
     [joined] = join_runs(parts)
 

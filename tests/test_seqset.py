@@ -1,5 +1,7 @@
 """A SeqSet is a set of ints, and nothing of its blocks shows."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,7 +80,7 @@ def test_ranges_are_the_longest_stretches(steps: list[tuple]) -> None:
     ranges = list(ours.ranges())
 
     assert [seq for start, stop in ranges for seq in range(start, stop)] == sorted(plain)
-    assert all(before[1] < after[0] for before, after in zip(ranges, ranges[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(ranges))
 
 
 @given(steps=STEPS, more=RANGES)

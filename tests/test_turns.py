@@ -171,9 +171,7 @@ def test_close_lets_the_turn_in_progress_end(
         assert [m.body for m in again.topic("orders").channel("billing").receive_many(9, timeout=0)] == [b"inside"]
 
 
-def test_failed_sync_is_told_and_the_node_goes_on(
-    opened: tuple[nsqlite.Node, GatedStorage], tmp_path: Path
-) -> None:
+def test_failed_sync_is_told_and_the_node_goes_on(opened: tuple[nsqlite.Node, GatedStorage], tmp_path: Path) -> None:
     """The publish did not happen, now or after reopening; the next one does, in a new epoch."""
     node, storage = opened
     node.publish("orders", b"before")
@@ -232,9 +230,7 @@ def test_disk_that_fails_for_good_refuses_promises_only(
     assert channel.depth == 0
 
 
-def test_interrupted_caller_leaves_the_line(
-    opened: tuple[nsqlite.Node, GatedStorage], clock: AttendedClock
-) -> None:
+def test_interrupted_caller_leaves_the_line(opened: tuple[nsqlite.Node, GatedStorage], clock: AttendedClock) -> None:
     """Who is interrupted while it waits for its turn takes its publish back, and the others go on."""
     node, storage = opened
     topic = node.topic("orders")

@@ -1,5 +1,7 @@
 """A message that a channel owes is in exactly one place, and the place is its state."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,7 +86,7 @@ def test_fresh_and_requeued_are_interleaved(channel: Channel) -> None:
     order = [seqs(take(channel))[0] for _ in range(6)]
 
     assert sorted(order) == [0, 1, 2, 3, 4, 5]
-    assert all((before < 3) != (after < 3) for before, after in zip(order, order[1:], strict=False))
+    assert all((before < 3) != (after < 3) for before, after in itertools.pairwise(order))
 
 
 def test_attempts_saturate(channel: Channel) -> None:

@@ -99,9 +99,7 @@ def test_clear_forgets_all() -> None:
 
 @given(
     steps=st.lists(
-        st.tuples(
-            st.sampled_from(["add", "touch", "answer", "pass"]), st.integers(0, 40), st.sampled_from([10, 25])
-        ),
+        st.tuples(st.sampled_from(["add", "touch", "answer", "pass"]), st.integers(0, 40), st.sampled_from([10, 25])),
         max_size=60,
     )
 )

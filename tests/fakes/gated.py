@@ -93,8 +93,11 @@ class GatedStorage(DurableStorage):
             raise StoreFullError("no space left on device")
 
 
-def open_gated(path: Path, clock: Clock, durability: str = "fsync", **fields: object) -> tuple[Node, GatedStorage]:
-    """A node on a gated store."""
+def open_gated(
+    path: Path, clock: Clock, durability: str = "fsync", *, failing_settlements: int = 0, **fields: object
+) -> tuple[Node, GatedStorage]:
+    """A node on a gated store; its first settlements may fail."""
     options = Options(durability=durability, **fields)
     storage = GatedStorage(str(path), options, is_synced=durability == "fsync")
+    storage.failing_settlements = failing_settlements
     return Node(Engine(storage, options, clock, is_synced=durability == "fsync")), storage

@@ -21,7 +21,9 @@ STORE_ID = b"0123456789abcdef"
 EPOCH = 4
 
 
-def make_journal(folder: Path, *, lsn: int = 0, epoch: int = EPOCH, synced: bool = False, limit: int = 1 << 28) -> Journal:
+def make_journal(
+    folder: Path, *, lsn: int = 0, epoch: int = EPOCH, synced: bool = False, limit: int = 1 << 28
+) -> Journal:
     """A journal in a folder."""
     folder.mkdir(exist_ok=True)
     return Journal(str(folder), STORE_ID, epoch, lsn, is_mapped=not synced, is_filled=synced, limit_bytes=limit)

@@ -203,7 +203,9 @@ def test_keys_sort_as_numbers() -> None:
 
 def test_kinds_have_numbers_of_their_own() -> None:
     """No two kinds of entry share a number; those on disk never change."""
-    kinds = {name: value for name, value in vars(layout).items() if name.isupper() and type(value) is int and value < 16}
+    kinds = {
+        name: value for name, value in vars(layout).items() if name.isupper() and type(value) is int and value < 16
+    }
     del kinds["FORMAT_VERSION"]
 
     assert len(set(kinds.values())) == len(kinds)

@@ -18,6 +18,13 @@ MOUNTS = """\
 31 22 0:27 / {point}/local rw - tmpfs tmpfs rw
 32 22 0:28 / {point}/with\\040space rw shared:7 master:2 - fuse.sshfs host: rw
 """
+HELD = """\
+import sys
+from nsqlite.storage.place import Claim
+claim = Claim(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
 AS_NOBODY = """\
 import os, sys
 import nsqlite, nsqlite.node
@@ -57,9 +64,8 @@ def test_claim_is_exclusive_in_this_process(tmp_path: Path) -> None:
 
 def test_claim_held_elsewhere_names_its_process(tmp_path: Path) -> None:
     """A store that another process has open is refused with that process's pid in the message."""
-    held = "import sys; from nsqlite.storage.place import Claim; c = Claim(sys.argv[1]); print('held', flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", held, str(tmp_path)],
+        [sys.executable, "-c", HELD, str(tmp_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

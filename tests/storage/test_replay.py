@@ -128,9 +128,7 @@ def test_replay_goes_on_from_a_settled_state(story: list[tuple[str, int]], data:
 
 
 @given(story=STORIES, data=st.data())
-def test_progress_that_a_state_has_already_ends_the_same(
-    story: list[tuple[str, int]], data: st.DataObject
-) -> None:
+def test_progress_that_a_state_has_already_ends_the_same(story: list[tuple[str, int]], data: st.DataObject) -> None:
     """A settlement may be ahead of its position by progress; applying that again changes nothing."""
     cut = data.draw(st.integers(0, len(story)))
     teller = Story()
