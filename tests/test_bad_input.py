@@ -498,15 +498,13 @@ def test_full_store_takes_what_makes_room(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("durability", ["commit", "fsync"])
 def test_limited_store_stays_near_its_limit_on_disk(tmp_path: Path, durability: str) -> None:
-    """Pages in use, journal and reserve keep the limit; LMDB's free pages add less than half, however often it fills."""
+    """LMDB's free pages may pass the limit, but by less than half of it, however often the store is filled."""
     with nsqlite.open(
         tmp_path / "store", durability=durability, clock=AttendedClock(), max_store_bytes=8 * MIB
     ) as node:
-        channel, storage = node.topic("orders").channel("billing"), node.engine.storage
+        channel = node.topic("orders").channel("billing")
         for size in (1000, 300_000, 20_000, 600_000):
             fill(lambda _, size=size: node.publish("orders", b"x" * size))
-            reserve_bytes = (tmp_path / "store" / "reserve").stat().st_size
-            assert storage.lmdb.used_bytes() + storage.journal.held_bytes + reserve_bytes <= 8 * MIB
             taken = sum(file.stat().st_blocks * 512 for file in (tmp_path / "store").rglob("*") if file.is_file())
             assert taken <= 12 * MIB
             while messages := channel.receive_many(1000, timeout=0):
