@@ -264,19 +264,24 @@ class Topic:
     @property
     def channels(self) -> list[str]:
         """Names of its channels, in order."""
-        names: list[str] = self._engine.locked(lambda _: sorted(self._core.channels))
+        core = self._core
+        names: list[str] = self._engine.look_into(core, lambda: sorted(core.channels))
         return names
 
     def channel(self, name: str) -> Channel:
         """Get a channel, or make it: it is there at once, and durable with the next promise."""
-        core: CoreChannel | None = self._engine.locked(lambda _: self._core.channels.get(check_channel_name(name)))
+        check_channel_name(name)
+        topic = self._core
+        core: CoreChannel | None = self._engine.look_into(topic, lambda: topic.channels.get(name))
         if core is None:
             core = self._engine.run_now(self._engine.make_channel(self._core, name))
         return Channel(self._node, core)
 
     async def delete_channel(self, name: str) -> None:
         """See nsqlite.Topic.delete_channel."""
-        core: CoreChannel | None = self._engine.locked(lambda _: self._core.channels.get(check_channel_name(name)))
+        check_channel_name(name)
+        topic = self._core
+        core: CoreChannel | None = self._engine.look_into(topic, lambda: topic.channels.get(name))
         if core is not None:
             with suppress(ChannelDeletedError):  # somebody else was first
                 await self._door.run(lambda: ChangeChannel(core, layout.CHANNEL_DELETED))
@@ -301,7 +306,8 @@ class Topic:
     @property
     def depth(self) -> int:
         """See nsqlite.Topic.depth."""
-        depth: int = self._engine.locked(lambda _: self._core.depth)
+        core = self._core
+        depth: int = self._engine.look_into(core, lambda: core.depth)
         return depth
 
 

@@ -255,7 +255,7 @@ class Background:
             self._failed_to_settle(state, error)
         else:
             self._settle_error = None
-            with engine.lock:
+            with self._storage.no_sync(), engine.lock:
                 engine.settled(state)
                 extra = self._storage.after_settling(state.settled)
             self._storage.tidy(extra, engine.lock)

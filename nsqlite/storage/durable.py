@@ -264,6 +264,10 @@ class DurableStorage:
         except OSError:
             self._spend_reserve()
 
+    def no_sync(self) -> AbstractContextManager[object]:
+        """While this is held no sync is under way, so a segment may be taken out of use."""
+        return self.journal.sync_guard
+
     def after_settling(self, settled_lsn: int) -> list[Segment]:
         """Take settled segments out of use; return those to delete. Under the lock."""
         self.journal.release(settled_lsn)

@@ -72,7 +72,7 @@ class Journal:
         self._is_filled = is_filled
         self._number = 0
         self._files = count(1)
-        self._sync_guard = threading.Lock()
+        self.sync_guard = threading.Lock()
         self._writes_on_sync = is_filled and not is_mapped
         self._left_out: tuple[Segment, int, bytes] | None = None
         self._is_blocked = False  # the last segment that was wanted could not be made: the limit is not all
@@ -184,7 +184,7 @@ class Journal:
         Raises:
             OSError: Nothing in this journal may be trusted any more.
         """
-        with self._sync_guard:
+        with self.sync_guard:
             for segment in list(self.used):
                 if segment.unsynced:
                     segment.write_synced()
@@ -196,7 +196,10 @@ class Journal:
         self._mark = (self.lsn, self.used[-1], self.used[-1].position)
 
     def release(self, settled_lsn: int) -> None:
-        """Take segments whose records are all settled out of use."""
+        """Take segments whose records are all settled out of use. Under `sync_guard`, too.
+
+        A sync that was still writing one would overwrite what is appended to it next.
+        """
         lsn, current, position = self._mark
         if current is self.used[-1] and lsn <= settled_lsn:
             current.settled_position = position
@@ -236,7 +239,7 @@ class Journal:
 
     def close(self, *, is_settled: bool) -> None:
         """Let go of all files; of a settled journal none is left."""
-        with self._sync_guard:
+        with self.sync_guard:
             for segment in (*self.used, *self.free):
                 segment.close()
                 if is_settled:

@@ -100,7 +100,8 @@ class Case:
         for _ in range(_PATIENCE):
             with node.engine.lock:
                 if not node.engine.is_settling:
-                    shutil.copytree(self._path, self._copied, ignore=shutil.ignore_patterns("reserve"))  # it comes and goes
+                    coming_and_going = shutil.ignore_patterns("reserve")
+                    shutil.copytree(self._path, self._copied, ignore=coming_and_going)
                     return
             time.sleep(0.001)
         raise BrokenPromiseError("a settlement does not end")
