@@ -66,7 +66,11 @@ class Journaling(Gate):
             self._yielded_bytes += sum(map(len, pieces))
             if self._yielded_bytes >= YIELD_BYTES:
                 self._yielded_bytes = 0
-                self.broker.wakes.append(_GIVE_WAY)
+                self._give_way()
+
+    def _give_way(self) -> None:
+        """Let another thread run once the lock is free."""
+        self.broker.wakes.append(_GIVE_WAY)
 
     def _refuse_beyond_limit(self, size_bytes: int) -> None:
         """At "memory": raise StoreFullError if the messages held would pass `max_store_bytes`. Under the lock."""

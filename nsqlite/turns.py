@@ -377,6 +377,8 @@ class Turns(Journaling):
         if entries and self.is_durable:
             lsn = self._append(entries, waits_for_sync=waits_for_sync, needs_room=needs_room)
             self.turn_lsn = lsn if waits_for_sync else 0
+            if self.is_settling and any(isinstance(op, Publish) and op.delay_ns for op in turn):
+                self._give_way()  # each costs the settling thread a row of its own
         elif needs_room and self.options.max_store_bytes is not None:
             self._refuse_beyond_limit(sum(map(len, entries)))
         self.unsettled_bytes += sum(map(len, entries))
