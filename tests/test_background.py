@@ -1,5 +1,6 @@
 """Beside the callers: progress within 25 ms, syncs within sync_interval, settlements within settle_interval."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -295,3 +296,30 @@ def test_threads_are_named_daemons_and_end_with_the_node(tmp_path: Path) -> None
         assert all(thread.daemon and thread.is_alive() for thread in threads)
 
     assert not any(thread.is_alive() for thread in threads)
+
+
+class _NotingGuard:
+    """A lock that notes which threads took it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.takers: list[str] = []
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self.takers.append(threading.current_thread().name)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_settling_takes_segments_out_of_use_between_syncs(tmp_path: Path) -> None:
+    """A segment is not used again while a sync may still be writing it."""
+    with nsqlite.open(tmp_path / "store", durability="commit", clock=AttendedClock()) as node:
+        guard = _NotingGuard()
+        node.engine.storage.journal.sync_guard = guard
+        node.publish("orders", b"one")
+
+        node.engine.background.settle_now()
+
+        assert SETTLE in guard.takers
