@@ -74,7 +74,7 @@ class ChannelState:
 
     def gather(self) -> None:
         """Sort a snapshot's seqs in flight into `in_flight`. O(n), so not under the lock."""
-        for start, stop in _stretches(sorted(self.in_flight_seqs)):
+        for start, stop in stretches(sorted(self.in_flight_seqs)):
             self.in_flight.add_range(start, stop)
         self.in_flight_seqs = []
         for block, bits in self.excepted.blocks.items():
@@ -131,8 +131,8 @@ class NodeState:
     topics: dict[int, TopicState] = attrs.Factory(dict)
 
 
-def _stretches(seqs: list[int]) -> Iterator[tuple[int, int]]:
-    """Sorted seqs as (start, stop) pairs."""
+def stretches(seqs: list[int]) -> Iterator[tuple[int, int]]:
+    """Sorted ints as (start, stop) pairs, neighbours joined."""
     start = stop = -1
     for seq in seqs:
         if seq != stop:
