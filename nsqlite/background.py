@@ -100,15 +100,20 @@ class Background:
 
     # -- waiting --------------------------------------------------------------------------
 
+    def _ask_and_line_up(self) -> ThreadWaiter:
+        """Ask for a settlement, and get in line for its end."""
+        waiter = ThreadWaiter()
+        with self._engine.lock:
+            self.room_waiters.append(waiter)
+            self.ask_settlement()
+        return waiter
+
     def wait_for_room(self, error: StoreFullError) -> None:
         """Return when a settlement has made room; raise `error` if none does. Without the lock."""
         deadline_ns = self._clock.monotonic_ns() + int(self._engine.options.full_timeout * SECOND_NS)
         needed = self._begun + 1  # one that has begun already may fail for what was true before
         while True:
-            waiter = ThreadWaiter()
-            with self._engine.lock:
-                self.room_waiters.append(waiter)
-                self.ask_settlement()
+            waiter = self._ask_and_line_up()
             is_woken = waiter.wait(self._clock, deadline_ns)
             with self._engine.lock:
                 if waiter in self.room_waiters:
@@ -183,33 +188,15 @@ class Background:
                 raise StorageFailedError("the journal failed before", outcome_unknown=True)
             needs_settlement = engine.is_progress_ahead
         if needs_settlement or self.is_rescuing:
-            self._settle_now()
+            self.settle_now()
             return
         try:
             self._storage.sync()
         except StorageFailedError as error:
             error.is_tried = False  # a settlement keeps all that was answered
-            self.ask_rescue_of(error)
+            with engine.lock:
+                self.ask_rescue(error)
             self.wait_for_rescue(error)
-
-    def ask_rescue_of(self, error: StorageFailedError) -> None:
-        """As `ask_rescue`, without the lock."""
-        with self._engine.lock:
-            self.ask_rescue(error)
-
-    def _settle_now(self) -> None:
-        """Return when a settlement that began after this call is done."""
-        needed = self._begun + 1  # one that has begun already may fail for what was true before
-        while True:
-            waiter = ThreadWaiter()
-            with self._engine.lock:
-                self.room_waiters.append(waiter)
-                self.ask_settlement()
-            waiter.wait(self._clock)
-            if self._ended >= needed or self._is_stopping:  # the next may have begun before this thread ran
-                if self._settle_error is not None:
-                    raise self._settle_error
-                return
 
     def settle_now(self) -> None:
         """Have everything answered so far in LMDB when this returns.
@@ -217,7 +204,14 @@ class Background:
         Raises:
             StoreError: It could not be written.
         """
-        self._settle_now()
+        needed = self._begun + 1  # one that has begun already may fail for what was true before
+        while True:
+            waiter = self._ask_and_line_up()
+            waiter.wait(self._clock)
+            if self._ended >= needed or self._is_stopping:  # the next may have begun before this thread ran
+                if self._settle_error is not None:
+                    raise self._settle_error
+                return
 
     # -- the settling thread --------------------------------------------------------------
 

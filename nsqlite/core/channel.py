@@ -90,7 +90,6 @@ class Channel:
 
         self.waiters: deque[Any] = deque()
         self.consumers: list[Consumer] = []
-        self.had_consumer = False
         self.message_base = topic.routed
         self.waits: dict[Any, tuple[int, Consumer | None]] = {}
         self.requeue_count = 0
