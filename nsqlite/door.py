@@ -86,7 +86,7 @@ class Door:
         self._asked: list[Op] = []
         self._answered: deque[Op] = deque()
         self._is_told = False
-        self._futures: dict[Op, asyncio.Future[Any]] = {}
+        self._callers: dict[Op, Callable[[Op], None]] = {}
         self._stuck: list[Op] = []
         self._is_waiting = False
         self._loaders = ThreadPoolExecutor(2, "nsqlite-aio-load")
@@ -100,30 +100,41 @@ class Door:
     async def run(self, make: Callable[[], Op]) -> Any:
         """Have a promise kept. Cancelled, it may have happened, never by half."""
         self.check_loop()
+        if not self.engine.is_synced:
+            with suppress(StoreFullError, StorageFailedError):
+                return self.engine.run_now(make())
+        future: asyncio.Future[Any] = self.loop.create_future()
+
+        def tell(op: Op) -> None:
+            if future.done():
+                return
+            if op.error is not None:
+                future.set_exception(op.error)
+            else:
+                future.set_result(op.result)
+
+        self.ask(make(), tell)
+        return await future
+
+    def ask(self, op: Op, done: Callable[[Op], None]) -> None:
+        """Have a promise kept that must be waited for: for a sync, or for room. `done` is called in the loop."""
+        op.on_done = self._done
+        self._callers[op] = done
         if self.engine.is_synced:
-            return await self._submit(make())
-        try:
-            return self.engine.run_now(make())
-        except (StoreFullError, StorageFailedError):
-            return await self._wait_for_room(make())
+            self._submit(op)
+        else:
+            self._wait_for_room(op)
 
     async def work(self, call: Callable[[], Any]) -> Any:
         """Make a long call in a thread."""
         self.check_loop()
         return await self.loop.run_in_executor(self._workers, call)
 
-    def _expect(self, op: Op) -> asyncio.Future[Any]:
-        op.on_done = self._done
-        future = self._futures[op] = self.loop.create_future()
-        return future
-
-    def _wait_for_room(self, op: Op) -> asyncio.Future[Any]:
+    def _wait_for_room(self, op: Op) -> None:
         """Have a promise kept once there is room; one thread waits for all who want some."""
-        future = self._expect(op)
         self._stuck.append(op)
         if not self._is_waiting:
             self._run_stuck()
-        return future
 
     def _run_stuck(self, _: object = None) -> None:
         ops, self._stuck = self._stuck, []
@@ -141,13 +152,11 @@ class Door:
                 is_full = is_full or isinstance(error, StoreFullError)
             self._done(op)
 
-    def _submit(self, op: Op) -> asyncio.Future[Any]:
+    def _submit(self, op: Op) -> None:
         """Gather what tasks ask for in one round of the loop, so that they share a sync."""
-        future = self._expect(op)
         if not self._asked:
             self.loop.call_soon(self._send)
         self._asked.append(op)
-        return future
 
     def _send(self) -> None:
         asked, self._asked = self._asked, []
@@ -169,13 +178,7 @@ class Door:
         self._is_told = False  # first, so that what comes while this runs is seen here or told again
         while self._answered:
             op = self._answered.popleft()
-            future = self._futures.pop(op)
-            if future.done():
-                continue
-            if op.error is not None:
-                future.set_exception(op.error)
-            else:
-                future.set_result(op.result)
+            self._callers.pop(op)(op)
 
     async def receive(
         self, channel: Channel, limit: int, deadline_ns: int, consumer: Consumer | None = None

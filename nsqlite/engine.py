@@ -1,7 +1,8 @@
 """A node without a face: opening, closing and the whole.
 
 What it does is in the classes it is made of, one above the other: Gate (the lock),
-Journaling (what is written), Turns (promises), Receiving (messages and answers).
+Journaling (what is written), Turns (promises), Receiving (messages and answers), Serving (the same
+for clients of a listener).
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from nsqlite.clock import Clock
 from nsqlite.core.broker import Broker
 from nsqlite.gate import State
 from nsqlite.options import Options
-from nsqlite.receiving import Receiving
+from nsqlite.serving import Serving
 from nsqlite.storage.durable import DurableStorage
 from nsqlite.storage.in_memory import InMemoryStorage
 from nsqlite.turns import answer_all
 from nsqlite.waiting import ThreadWaiter
 
 
-class Engine(Receiving):
+class Engine(Serving):
     """One open node, whatever its face."""
 
     def __init__(

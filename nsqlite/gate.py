@@ -107,6 +107,7 @@ class Gate:
     def _wake_all(self) -> None:
         for channel in self.broker.channels():
             self.broker.wakes.extend(channel.waiters)
+            self.broker.wakes.extend(each.watcher for each in channel.consumers if each.watcher is not None)
 
     def wake(self) -> None:
         """Wake whom turns have noted, with the lock free."""

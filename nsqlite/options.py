@@ -44,7 +44,9 @@ def seconds_to_ns(value: object, *, error: Callable[[object], Exception] = Inval
     return int(value * SECOND_NS)
 
 
-def _integer(low: int, high: int | None = None) -> Callable[[Any, attrs.Attribute[int], int], None]:
+def integer(low: int, high: int | None = None) -> Callable[[Any, attrs.Attribute[int], int], None]:
+    """A validator: an int, and no bool, from `low` to `high`."""
+
     def check(_: object, field: attrs.Attribute[int], value: int) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
             wanted = f"give an int from {low}" + ("" if high is None else f" to {high}")
@@ -53,7 +55,9 @@ def _integer(low: int, high: int | None = None) -> Callable[[Any, attrs.Attribut
     return check
 
 
-def _seconds(low: float) -> Callable[[Any, attrs.Attribute[float], float], None]:
+def seconds(low: float) -> Callable[[Any, attrs.Attribute[float], float], None]:
+    """A validator: finite seconds from `low` up."""
+
     def check(_: object, field: attrs.Attribute[float], value: float) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise InvalidOptionError(field.name, value, "give seconds as a float")
@@ -63,7 +67,9 @@ def _seconds(low: float) -> Callable[[Any, attrs.Attribute[float], float], None]
     return check
 
 
-def _one_of(*allowed: str) -> Callable[[Any, attrs.Attribute[str], str], None]:
+def one_of(*allowed: str) -> Callable[[Any, attrs.Attribute[str], str], None]:
+    """A validator: one of these words."""
+
     def check(_: object, field: attrs.Attribute[str], value: str) -> None:
         if value not in allowed:
             raise InvalidOptionError(field.name, value, "give one of " + ", ".join(map(repr, allowed)))
@@ -71,12 +77,16 @@ def _one_of(*allowed: str) -> Callable[[Any, attrs.Attribute[str], str], None]:
     return check
 
 
-def _boolean(_: object, field: attrs.Attribute[bool], value: bool) -> None:
+def boolean(_: object, field: attrs.Attribute[bool], value: bool) -> None:
+    """A validator: True or False, and no other number."""
+
     if not isinstance(value, bool):
         raise InvalidOptionError(field.name, value, "give True or False")
 
 
-def _optional(check: Callable[..., None]) -> Callable[..., None]:
+def optional(check: Callable[..., None]) -> Callable[..., None]:
+    """A validator: None, or what `check` takes."""
+
     def either(instance: object, field: attrs.Attribute[Any], value: object) -> None:
         if value is not None:
             check(instance, field, value)
@@ -119,26 +129,26 @@ class Options:
         InvalidOptionError: Naming the option and what it takes.
     """
 
-    durability: Durability | None = attrs.field(default=None, validator=_optional(_one_of("fsync", "commit", "memory")))
-    node_id: int | None = attrs.field(default=None, validator=_optional(_integer(0, MAX_NODE_ID)))
-    mem_queue_size: int = attrs.field(default=10_000, validator=_integer(0))
-    msg_timeout: float = attrs.field(default=60.0, validator=_seconds(0.001))
-    max_msg_timeout: float = attrs.field(default=900.0, validator=_seconds(0.001))
-    max_msg_size: int = attrs.field(default=MIB, validator=_integer(1, 1 << 30))
-    max_batch_bytes: int = attrs.field(default=64 * MIB, validator=_integer(1, 1 << 30))
-    max_body_size: int = attrs.field(default=5 * MIB, validator=_integer(1, 1 << 30))
-    max_req_timeout: float = attrs.field(default=3600.0, validator=_seconds(0.0))
-    max_rdy_count: int = attrs.field(default=2500, validator=_integer(0))
-    max_channel_consumers: int = attrs.field(default=0, validator=_integer(0))
-    cache_bytes: int = attrs.field(default=32 * MIB, validator=_integer(0))
-    max_store_bytes: int | None = attrs.field(default=None, validator=_optional(_integer(4 * MIB)))
-    sync_interval: float = attrs.field(default=0.2, validator=_seconds(0.001))
-    settle_interval: float = attrs.field(default=1.0, validator=_seconds(0.001))
-    settle_bytes: int = attrs.field(default=32 * MIB, validator=_integer(1))
-    max_journal_bytes: int = attrs.field(default=256 * MIB, validator=_integer(4 * MIB))
-    full_timeout: float = attrs.field(default=10.0, validator=_seconds(0.0))
-    journal_writes: JournalWrites = attrs.field(default="auto", validator=_one_of("auto", "mapped", "pwrite"))
-    allow_network_filesystem: bool = attrs.field(default=False, validator=_boolean)
+    durability: Durability | None = attrs.field(default=None, validator=optional(one_of("fsync", "commit", "memory")))
+    node_id: int | None = attrs.field(default=None, validator=optional(integer(0, MAX_NODE_ID)))
+    mem_queue_size: int = attrs.field(default=10_000, validator=integer(0))
+    msg_timeout: float = attrs.field(default=60.0, validator=seconds(0.001))
+    max_msg_timeout: float = attrs.field(default=900.0, validator=seconds(0.001))
+    max_msg_size: int = attrs.field(default=MIB, validator=integer(1, 1 << 30))
+    max_batch_bytes: int = attrs.field(default=64 * MIB, validator=integer(1, 1 << 30))
+    max_body_size: int = attrs.field(default=5 * MIB, validator=integer(1, 1 << 30))
+    max_req_timeout: float = attrs.field(default=3600.0, validator=seconds(0.0))
+    max_rdy_count: int = attrs.field(default=2500, validator=integer(0))
+    max_channel_consumers: int = attrs.field(default=0, validator=integer(0))
+    cache_bytes: int = attrs.field(default=32 * MIB, validator=integer(0))
+    max_store_bytes: int | None = attrs.field(default=None, validator=optional(integer(4 * MIB)))
+    sync_interval: float = attrs.field(default=0.2, validator=seconds(0.001))
+    settle_interval: float = attrs.field(default=1.0, validator=seconds(0.001))
+    settle_bytes: int = attrs.field(default=32 * MIB, validator=integer(1))
+    max_journal_bytes: int = attrs.field(default=256 * MIB, validator=integer(4 * MIB))
+    full_timeout: float = attrs.field(default=10.0, validator=seconds(0.0))
+    journal_writes: JournalWrites = attrs.field(default="auto", validator=one_of("auto", "mapped", "pwrite"))
+    allow_network_filesystem: bool = attrs.field(default=False, validator=boolean)
 
     def __attrs_post_init__(self) -> None:
         """Check what concerns two options."""

@@ -12,6 +12,7 @@ from nsqlite.core.broker import Broker
 from nsqlite.core.channel import Channel
 from nsqlite.core.consumer import Consumer
 from nsqlite.core.delivery import Delivery
+from nsqlite.core.timers import NEVER
 from nsqlite.core.topic import Topic
 from nsqlite.errors import ClosedError, ConsumerClosedError, DamagedRecordError, TooManyConsumersError
 from nsqlite.gate import State, refuse_deleted
@@ -96,7 +97,9 @@ class Receiving(Turns):
             self.wake()
         return deliveries
 
-    def _take(self, channel: Channel, limit: int, consumer: Consumer | None, now_ns: int) -> list[Delivery]:
+    def _take(
+        self, channel: Channel, limit: int, consumer: Consumer | None, now_ns: int, budget_bytes: int = NEVER
+    ) -> list[Delivery]:
         broker = self.broker
         if now_ns >= channel.next_due_ns:
             broker.tick(channel, now_ns)
@@ -104,10 +107,10 @@ class Receiving(Turns):
         if consumer is not None:
             limit = min(limit, consumer.rdy_count - consumer.in_flight_count)
             timeout_ns = consumer.msg_timeout_ns
-        deliveries = channel.take(limit, now_ns, timeout_ns, self._max_timeout_ns, consumer)
+        deliveries = channel.take(limit, now_ns, timeout_ns, self._max_timeout_ns, consumer, budget_bytes)
         if not deliveries and channel.missing >= 0 and not self.storage.loads_block:
             self._take_up(channel.topic, channel.missing, self.storage.read(channel.topic.number, channel.missing))
-            deliveries = channel.take(limit, now_ns, timeout_ns, self._max_timeout_ns, consumer)
+            deliveries = channel.take(limit, now_ns, timeout_ns, self._max_timeout_ns, consumer, budget_bytes)
         if broker.progress:
             self.flush_progress()
         if channel.waiters:

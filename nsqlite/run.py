@@ -230,10 +230,11 @@ def run_from_frames(first_seq: int, first_id: int, count: int, due_ns: int, fram
     return Run(first_seq, first_id, count, due_ns, frames, 0)
 
 
-def has_stride(frames: bytes, stride: int, count: int) -> bool:
-    """Whether every frame is `stride` bytes long: four slices, whatever the count."""
+def has_stride(frames: bytes | bytearray, stride: int, count: int, start: int = 0) -> bool:
+    """Whether each of `count` frames from `start` on is `stride` bytes long: four slices, whatever the count."""
     size = _SIZE.pack(stride - 4)
-    return all(frames[i::stride] == size[i : i + 1] * count for i in range(4))
+    stop = start + stride * count
+    return all(frames[start + i : stop : stride] == size[i : i + 1] * count for i in range(4))
 
 
 def frame_ends(frames: bytes) -> Iterator[int]:

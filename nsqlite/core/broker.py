@@ -70,6 +70,7 @@ class Broker:
         """Take a channel away and wake all who wait on it, to be told."""
         topic.remove_channel(channel.name)
         self.wakes.extend(channel.waiters)
+        self.wakes.extend(each.watcher for each in channel.consumers if each.watcher is not None)
         channel.waiters.clear()
         channel.waits.clear()
         return channel

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from nsqlite.core.held import Held
 from nsqlite.stats import ClientStats
 
 
@@ -12,23 +15,29 @@ class Consumer:
         rdy_count: Most messages it may hold in flight; a ceiling, not a credit.
         in_flight_count: Messages it holds.
         msg_timeout_ns: How long it may hold one.
+        held: What it holds, by id; None for a consumer in the process, whose messages know their place.
+        watcher: Woken when its channel goes or the node closes, whether it waits for a message or not.
     """
 
     __slots__ = (
         "client_id",
         "finish_count",
+        "held",
         "in_flight_count",
         "is_closed",
         "message_count",
         "msg_timeout_ns",
         "rdy_count",
         "requeue_count",
+        "watcher",
     )
 
     def __init__(self, client_id: str, rdy_count: int, msg_timeout_ns: int) -> None:
         self.client_id = client_id
         self.rdy_count = rdy_count
         self.msg_timeout_ns = msg_timeout_ns
+        self.held: Held | None = None
+        self.watcher: Any = None
         self.is_closed = False
         self.in_flight_count = 0
         self.message_count = 0

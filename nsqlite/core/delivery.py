@@ -56,3 +56,8 @@ class Delivery:
         self.limit_ns = limit_ns
         self.timeout_ns = timeout_ns
         self.consumer = consumer
+
+    @property
+    def first_id(self) -> int:
+        """Id of the first message; the others count on from it."""
+        return self.run.first_id + self.first_seq - self.run.first_seq
