@@ -43,6 +43,7 @@ _HOMES = {
     "InvalidInputError": "errors",
     "InvalidNameError": "errors",
     "InvalidOptionError": "errors",
+    "ListenError": "errors",
     "MessageTooBigError": "errors",
     "MisuseError": "errors",
     "NetworkFilesystemError": "errors",

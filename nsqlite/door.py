@@ -180,6 +180,15 @@ class Door:
             op = self._answered.popleft()
             self._callers.pop(op)(op)
 
+    def close(self) -> None:
+        """Let go of the threads, which end when what they do is done."""
+        self._loaders.shutdown(wait=False)
+        self._workers.shutdown(wait=False)
+
+    def load(self, channel: Channel, seq: int) -> asyncio.Future[None]:
+        """See Receiving.load; in a thread."""
+        return self.loop.run_in_executor(self._loaders, self.engine.load, channel, seq)
+
     async def receive(
         self, channel: Channel, limit: int, deadline_ns: int, consumer: Consumer | None = None
     ) -> list[Delivery]:
@@ -191,7 +200,7 @@ class Door:
             if deliveries:
                 return deliveries
             if channel.missing >= 0:
-                await self.loop.run_in_executor(self._loaders, engine.load, channel, channel.missing)
+                await self.load(channel, channel.missing)
                 continue
             waiter = LoopWaiter(self.loop, engine, channel)
             until_ns = engine.begin_wait(channel, waiter, deadline_ns, consumer)

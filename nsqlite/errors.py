@@ -19,6 +19,7 @@ NsqliteError
 │   ├── ReentrantError                  from a signal handler or finaliser inside a call
 │   └── WrongLoopError                  an asyncio face used from another loop
 ├── NodeFailedError (RuntimeError)      a turn broke half-way; open the store anew
+├── ListenError (OSError)               a listener's address cannot be had
 └── StoreError (OSError)
     ├── StorePathError                  not a folder, not writable, not a store
     ├── StoreLockedError                open elsewhere; `pid` says where
@@ -215,6 +216,18 @@ class NodeFailedError(NsqliteError, RuntimeError):
     def __init__(self, why: str, *, outcome_unknown: bool = False) -> None:
         self.outcome_unknown = outcome_unknown
         super().__init__(f"the node failed ({why}): close it and open the store again; what was promised is in it")
+
+
+class ListenError(NsqliteError, OSError):
+    """A listener that could not be started. Nothing was changed.
+
+    Attributes:
+        address: Where it was to listen.
+    """
+
+    def __init__(self, address: str, why: str) -> None:
+        self.address = address
+        super().__init__(f"cannot listen on {address!r} ({why}): give another address, or port 0 for any free one")
 
 
 class StoreError(NsqliteError, OSError):

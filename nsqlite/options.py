@@ -79,7 +79,6 @@ def one_of(*allowed: str) -> Callable[[Any, attrs.Attribute[str], str], None]:
 
 def boolean(_: object, field: attrs.Attribute[bool], value: bool) -> None:
     """A validator: True or False, and no other number."""
-
     if not isinstance(value, bool):
         raise InvalidOptionError(field.name, value, "give True or False")
 

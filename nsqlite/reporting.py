@@ -66,6 +66,7 @@ def node_stats(engine: Engine) -> NodeStats:
         topics=topics,
         store_bytes=storage.store_bytes,
         journal_bytes=storage.journal.record_bytes if isinstance(storage, DurableStorage) else 0,
+        producers=tuple(each for tell in engine.producers for each in tell()),
     )
 
 

@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen
 class ClientStats:
-    """One consumer of a channel.
+    """One consumer of a channel, or a client that publishes. Who is in the process has only the first six.
 
     Attributes:
         client_id: Who it is; for a consumer in the process, its number.
@@ -16,6 +16,25 @@ class ClientStats:
         message_count: Messages it was handed.
         finish_count: Messages it finished.
         requeue_count: Messages it requeued.
+        hostname: Where it says it runs.
+        user_agent: The library it says it uses.
+        version: Of the protocol: "V2"; empty for who is in the process.
+        remote_address: "ip:port", or "@" on a unix socket.
+        state: 0 at first, 3 subscribed, 4 after CLS.
+        connect_ts: When it connected, in seconds since the epoch.
+        sample_rate: Per cent of the channel's messages it gets, 0 for all.
+        deflate: Whether the connection is compressed so.
+        snappy: The same.
+        tls: Whether it is encrypted.
+        tls_version: "TLS1.3" and the like.
+        tls_cipher_suite: As OpenSSL names it.
+        tls_negotiated_protocol_is_mutual: Whether the client showed a certificate.
+        authed: Whether an auth server knows it.
+        auth_identity: As whom.
+        auth_identity_url: Where to read about that.
+        topology_region: Where it says it is.
+        topology_zone: The same, closer.
+        pub_counts: How many messages it published, by topic.
     """
 
     client_id: str
@@ -24,6 +43,25 @@ class ClientStats:
     message_count: int
     finish_count: int
     requeue_count: int
+    hostname: str = ""
+    user_agent: str = ""
+    version: str = ""
+    remote_address: str = ""
+    state: int = 3
+    connect_ts: int = 0
+    sample_rate: int = 0
+    deflate: bool = False
+    snappy: bool = False
+    tls: bool = False
+    tls_version: str = ""
+    tls_cipher_suite: str = ""
+    tls_negotiated_protocol_is_mutual: bool = False
+    authed: bool = False
+    auth_identity: str = ""
+    auth_identity_url: str = ""
+    topology_region: str = ""
+    topology_zone: str = ""
+    pub_counts: tuple[tuple[str, int], ...] = ()
 
 
 @attrs.frozen
@@ -99,6 +137,7 @@ class NodeStats:
         topics: Its topics, by name.
         store_bytes: Bytes its store takes: LMDB, journal and reserve; messages at "memory".
         journal_bytes: Bytes of journal that are not settled yet.
+        producers: Clients of listeners that have published.
     """
 
     version: str
@@ -107,3 +146,4 @@ class NodeStats:
     topics: tuple[TopicStats, ...]
     store_bytes: int
     journal_bytes: int
+    producers: tuple[ClientStats, ...] = ()

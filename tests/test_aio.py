@@ -429,7 +429,7 @@ async def test_publish_cancelled_during_its_sync_happens(tmp_path: Path, clock: 
         await node.publish("orders", b"2")
 
         assert await drain(channel) == [b"1", b"2"]
-        assert not node._door._futures
+        assert not node._door._callers
 
 
 async def test_receiving_goes_on_during_a_sync(tmp_path: Path, clock: AttendedClock) -> None:

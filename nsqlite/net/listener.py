@@ -1,0 +1,188 @@
+"""Listeners: a node's TCP server in a thread of its own, or in a running loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Generator
+from types import TracebackType
+from typing import Any
+
+import attrs
+
+from nsqlite import aio
+from nsqlite.errors import InvalidOptionError
+from nsqlite.net.options import ListenerOptions
+from nsqlite.net.tcp_server import TcpServer
+from nsqlite.node import Node
+
+
+def listen(node: Node, *, options: ListenerOptions | None = None, **fields: Any) -> Listener:
+    """Let clients connect to a node, as to an nsqd; served by a thread and a loop of its own.
+
+    Args:
+        node: An open node. It stays open when the listener is closed; close the listener first.
+        options: All options at once.
+        fields: Single options, over those in `options`; see nsqlite.net.ListenerOptions.
+
+    Raises:
+        InvalidOptionError: An option is unknown or out of its range.
+        ListenError: The address cannot be had.
+
+    Example:
+        >>> import nsqlite, nsqlite.net
+        >>> with nsqlite.open() as node:
+        ...     with nsqlite.net.listen(node, tcp_address="127.0.0.1:0") as listener:
+        ...         host, port = listener.tcp_address
+    """
+    if isinstance(node, aio.Node):
+        raise InvalidOptionError("node", node, "give the node of nsqlite.open, or use nsqlite.net.serve")
+    return Listener(node, make_options(options, fields))
+
+
+def serve(node: Node | aio.Node, *, options: ListenerOptions | None = None, **fields: Any) -> Serving:
+    """As `listen`, in the running loop: ``async with nsqlite.net.serve(node) as listener``."""
+    plain = node._node if isinstance(node, aio.Node) else node
+    return Serving(plain, make_options(options, fields))
+
+
+def make_options(options: ListenerOptions | None, fields: dict[str, Any]) -> ListenerOptions:
+    """Options from what `listen` was given.
+
+    Raises:
+        InvalidOptionError: For a name that is no option, or a value out of range.
+    """
+    if options is not None and not isinstance(options, ListenerOptions):
+        raise InvalidOptionError("options", options, "give an nsqlite.net.ListenerOptions")
+    known = {field.name for field in attrs.fields(ListenerOptions)}
+    for name, value in fields.items():
+        if name not in known:
+            raise InvalidOptionError(name, value, "there is no such option; see nsqlite.net.ListenerOptions")
+    return attrs.evolve(options if options is not None else ListenerOptions(), **fields)
+
+
+class Listener:
+    """A node's TCP server in a thread of its own. Close it, or use it as a context manager.
+
+    Attributes:
+        options: What it was made with.
+        tcp_address: Host and real port; the path of a unix socket.
+    """
+
+    def __init__(self, node: Node, options: ListenerOptions) -> None:
+        self.options = options
+        self.tcp_address: tuple[str, int] | str = ""
+        self._engine = node.engine
+        self._error: BaseException | None = None
+        self._is_started = threading.Event()
+        self._loop = new_loop(options)
+        self._is_stopped = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="nsqlite-listener", daemon=True)
+        self._thread.start()
+        self._is_started.wait()
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        try:
+            server = TcpServer(self._engine, self.options)
+            await server.start()
+            self.tcp_address = server.address
+        except BaseException as error:  # noqa: BLE001  # raised again by whoever made the listener
+            self._error = error
+            return
+        finally:
+            self._is_started.set()
+        await self._is_stopped.wait()
+        await server.close()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.tcp_address}>"
+
+    def close(self) -> None:
+        """End it: what was read is carried out and answered, then every connection closes. Twice is fine."""
+        try:
+            self._loop.call_soon_threadsafe(self._is_stopped.set)
+        except RuntimeError:
+            pass  # closed already
+        self._thread.join()
+
+
+class Serving:
+    """A listener in the running loop; await it, or enter it."""
+
+    def __init__(self, node: Node, options: ListenerOptions) -> None:
+        self._node = node
+        self._options = options
+        self._listener: LoopListener | None = None
+
+    def __await__(self) -> Generator[Any, None, LoopListener]:
+        return self._start().__await__()
+
+    async def _start(self) -> LoopListener:
+        server = TcpServer(self._node.engine, self._options)
+        await server.start()
+        self._listener = LoopListener(server)
+        return self._listener
+
+    async def __aenter__(self) -> LoopListener:
+        return await self._start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._listener is not None:
+            await self._listener.close()
+
+
+class LoopListener:
+    """A node's TCP server in the loop it was made in.
+
+    Attributes:
+        options: What it was made with.
+        tcp_address: Host and real port; the path of a unix socket.
+    """
+
+    def __init__(self, server: TcpServer) -> None:
+        self._server = server
+        self.options = server.options
+        self.tcp_address = server.address
+
+    def __repr__(self) -> str:
+        return f"<LoopListener {self.tcp_address}>"
+
+    async def close(self) -> None:
+        """See Listener.close."""
+        await asyncio.shield(self._server.close())
+
+
+def new_loop(options: ListenerOptions) -> asyncio.AbstractEventLoop:
+    """A loop as the options want it.
+
+    Raises:
+        InvalidOptionError: uvloop is asked for, and not installed.
+    """
+    if options.uvloop is False:
+        return asyncio.new_event_loop()
+    try:
+        import uvloop
+    except ImportError as error:
+        if options.uvloop:
+            raise InvalidOptionError("uvloop", True, "install nsqlite[net], or give None") from error
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

@@ -1,0 +1,177 @@
+"""Options of a listener: nsqd's names, ranges and defaults where nsqd has them.
+
+Those of the node (message sizes, timeouts, RDY) stay with the node; here is what only a
+network needs. Nothing is opened or looked up: files and addresses are used by who listens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+import attrs
+
+from nsqlite.errors import InvalidOptionError
+from nsqlite.options import KIB, boolean, integer, one_of, optional, seconds
+
+MIN_OUTPUT_BUFFER_BYTES: Final = 64
+MAX_PORT: Final = 65535
+ClientAuthPolicy = Literal["", "require", "require-verify"]
+TlsRequired = Literal[False, True, "tcp-https"]
+TlsVersion = Literal["tls1.0", "tls1.1", "tls1.2", "tls1.3"]
+# An IPv6 host has colons of its own, so it stands in brackets; a host has no slash, a path may.
+_HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<bracketed>[^\[\]/]*)\]|(?P<plain>[^:\[\]/]*)):(?P<port>[0-9]+)")
+
+
+def parse_address(text: str) -> tuple[str, int] | str:
+    """Host and port, or the path of a unix socket when it is not host:port.
+
+    An empty host means every interface, port 0 any free port.
+
+    Raises:
+        ValueError: If the port is above 65535, or there is nothing at all.
+    """
+    found = _HOST_AND_PORT.fullmatch(text)
+    if found is None:
+        if not text or "\0" in text:
+            raise ValueError(f"{text!r} is neither host:port nor the path of a socket")
+        return text
+    port = int(found["port"]) if len(found["port"]) <= 5 else MAX_PORT + 1
+    if port > MAX_PORT:
+        raise ValueError(f"port {found['port'][:10]} is above {MAX_PORT}")
+    return found["plain"] if found["bracketed"] is None else found["bracketed"], port
+
+
+def _address(_: object, field: attrs.Attribute[str], value: str) -> None:
+    try:
+        parse_address(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidOptionError(field.name, value, "give host:port, or the path of a unix socket") from error
+
+
+def _text(_: object, field: attrs.Attribute[str], value: str) -> None:
+    if not isinstance(value, str) or "\0" in value:
+        raise InvalidOptionError(field.name, value, "give a str")
+
+
+def _tls_required(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool) and value != "tcp-https":
+        raise InvalidOptionError(field.name, value, "give False, True or 'tcp-https'")
+
+
+def _tuple(value: object) -> object:
+    """Any iterable of addresses as a tuple; one str is left for the validator to refuse."""
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+
+
+def _auth_addresses(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    wanted = "give several of host:port or http(s)://..., as a list"
+    if not isinstance(value, tuple):
+        raise InvalidOptionError(field.name, value, wanted)
+    for each in value:
+        try:
+            is_valid = each.startswith(("http://", "https://")) or isinstance(parse_address(each), tuple)
+        except (AttributeError, TypeError, ValueError):
+            is_valid = False
+        if not is_valid:
+            raise InvalidOptionError(field.name, value, wanted)
+
+
+@attrs.frozen(kw_only=True)
+class ListenerOptions:
+    """How a node is reached over the network. Times are seconds, sizes are bytes; checked when made.
+
+    Attributes:
+        tcp_address: host:port, with an IPv6 host in brackets and port 0 for any free one;
+            anything else is the path of a unix socket. nsqd listens on every interface by
+            default, this on loopback.
+        max_connections: Connections open at once, 0 for any number. One more is closed at once.
+        max_heartbeat_interval: Longest heartbeat interval a client may ask for.
+        max_output_buffer_size: Largest output buffer a client may ask for.
+        output_buffer_timeout: Longest that a message waits in the output buffer of a client
+            that does not ask for another time.
+        max_output_buffer_timeout: Longest time that a client may ask for there.
+        min_output_buffer_timeout: Shortest time that a client may ask for there.
+        tls_cert: Path of the server's certificate with its chain, PEM. Empty: no TLS.
+        tls_key: Path of its private key, PEM, without a passphrase.
+        tls_client_auth_policy: Whether clients show a certificate: "" they are not asked,
+            "require" they must, "require-verify" it must chain to `tls_root_ca_file`. Anything
+            but "" makes TLS required.
+        tls_root_ca_file: Path of the authorities that client certificates, and auth servers
+            over https, are checked against, PEM. Empty: the system's.
+        tls_required: False, True, or "tcp-https" for TLS on this protocol but open plain HTTP.
+            What holds in the end is `is_tls_required` and `is_https_required`.
+        tls_min_version: Oldest version spoken. nsqd's default is "tls1.0", which is broken.
+        deflate: Offer deflate.
+        max_deflate_level: Highest level a client gets, 1 to 9.
+        snappy: Offer snappy.
+        auth_http_addresses: Auth servers, host:port or a whole URL; any of them means that
+            clients must AUTH before they publish or subscribe.
+        auth_http_request_method: "get", or "post" to keep the secret out of their access logs.
+        http_client_connect_timeout: Seconds until connecting to an auth server has failed.
+        http_client_request_timeout: Seconds until the whole request has failed.
+        topology_region: Where this node is, told to clients.
+        topology_zone: The same, within the region.
+        uvloop: Loop of the listener's own thread: True uvloop, False asyncio's, None uvloop
+            when it is installed. A listener in a running loop uses that one.
+
+    Raises:
+        InvalidOptionError: Naming the option and what it takes.
+    """
+
+    tcp_address: str = attrs.field(default="127.0.0.1:4150", validator=_address)
+    max_connections: int = attrs.field(default=0, validator=integer(0))
+    max_heartbeat_interval: float = attrs.field(default=60.0, validator=seconds(0.001))
+    max_output_buffer_size: int = attrs.field(default=64 * KIB, validator=integer(MIN_OUTPUT_BUFFER_BYTES, 1 << 30))
+    output_buffer_timeout: float = attrs.field(default=0.25, validator=seconds(0.001))
+    max_output_buffer_timeout: float = attrs.field(default=30.0, validator=seconds(0.001))
+    min_output_buffer_timeout: float = attrs.field(default=0.025, validator=seconds(0.001))
+    tls_cert: str = attrs.field(default="", validator=_text)
+    tls_key: str = attrs.field(default="", validator=_text)
+    tls_client_auth_policy: ClientAuthPolicy = attrs.field(
+        default="", validator=one_of("", "require", "require-verify")
+    )
+    tls_root_ca_file: str = attrs.field(default="", validator=_text)
+    tls_required: TlsRequired = attrs.field(default=False, validator=_tls_required)
+    tls_min_version: TlsVersion = attrs.field(
+        default="tls1.2", validator=one_of("tls1.0", "tls1.1", "tls1.2", "tls1.3")
+    )
+    deflate: bool = attrs.field(default=True, validator=boolean)
+    max_deflate_level: int = attrs.field(default=6, validator=integer(1, 9))
+    snappy: bool = attrs.field(default=True, validator=boolean)
+    auth_http_addresses: tuple[str, ...] = attrs.field(default=(), converter=_tuple, validator=_auth_addresses)
+    auth_http_request_method: Literal["get", "post"] = attrs.field(default="get", validator=one_of("get", "post"))
+    http_client_connect_timeout: float = attrs.field(default=2.0, validator=seconds(0.001))
+    http_client_request_timeout: float = attrs.field(default=5.0, validator=seconds(0.001))
+    topology_region: str = attrs.field(default="", validator=_text)
+    topology_zone: str = attrs.field(default="", validator=_text)
+    uvloop: bool | None = attrs.field(default=None, validator=optional(boolean))
+
+    def __attrs_post_init__(self) -> None:
+        """Check what concerns two options."""
+        if self.min_output_buffer_timeout > self.max_output_buffer_timeout:
+            wanted = "give no more than max_output_buffer_timeout"
+            raise InvalidOptionError("min_output_buffer_timeout", self.min_output_buffer_timeout, wanted)
+        if self.tls_cert and not self.tls_key:
+            raise InvalidOptionError("tls_key", self.tls_key, "give the key of tls_cert")
+        if self.tls_key and not self.tls_cert:
+            raise InvalidOptionError("tls_cert", self.tls_cert, "give the certificate of tls_key")
+        if self.is_tls_required and not self.has_tls:
+            option = "tls_required" if self.tls_required else "tls_client_auth_policy"
+            raise InvalidOptionError(option, getattr(self, option), "give tls_cert and tls_key with it")
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether there is a certificate to offer TLS with."""
+        return bool(self.tls_cert)
+
+    @property
+    def is_tls_required(self) -> bool:
+        """Whether a client must upgrade to TLS before anything else."""
+        return bool(self.tls_required or self.tls_client_auth_policy)
+
+    @property
+    def is_https_required(self) -> bool:
+        """Whether plain HTTP is refused: as TLS is required, unless that is "tcp-https"."""
+        return self.is_tls_required and self.tls_required != "tcp-https"

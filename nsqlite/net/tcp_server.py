@@ -1,0 +1,225 @@
+"""The server of NSQ's TCP protocol: accepts connections and knows which are open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from nsqlite.door import Door
+from nsqlite.engine import Engine
+from nsqlite.errors import ListenError, NsqliteError
+from nsqlite.net.options import ListenerOptions, parse_address
+from nsqlite.net.peer import Peer
+from nsqlite.net.protocol.commands import Limits
+from nsqlite.net.protocol.compression import snappy_is_available
+from nsqlite.net.protocol.negotiation import VERSION, Terms
+from nsqlite.net.tls import server_context
+from nsqlite.options import SECOND_NS
+from nsqlite.stats import ClientStats
+
+if TYPE_CHECKING:
+    import ssl
+
+    from nsqlite.net.auth import AuthServers
+
+BACKLOG: Final = 1024
+DRAIN_SECONDS: Final = 10.0
+log: Final = logging.getLogger("nsqlite")
+
+
+class TcpServer:
+    """All connections of one listener; lives in one loop.
+
+    Attributes:
+        terms: What is offered at IDENTIFY.
+        limits: What is taken.
+        tls: For upgrades; None without a certificate.
+        auth: Who knows what a secret may do; None if everybody may.
+    """
+
+    def __init__(self, engine: Engine, options: ListenerOptions) -> None:
+        """Prepare it, in the loop it is to run in.
+
+        Raises:
+            InvalidOptionError: A certificate cannot be used, or a library is missing.
+        """
+        self.engine = engine
+        self.options = options
+        self.door = Door(engine)
+        self.limits = _limits(engine)
+        self.tls: ssl.SSLContext | None = server_context(options) if options.tls_cert else None
+        self.is_tls_required = options.is_tls_required
+        self.auth: AuthServers | None = _auth_servers(options)
+        self.terms = _terms(engine, options)
+        self.address: tuple[str, int] | str = ""
+        self._peers: set[Peer] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: Any = None
+        self._socket_inode = 0
+        self._is_full_told = False
+        self._is_empty = asyncio.Event()
+
+    async def start(self) -> None:
+        """Bind and accept.
+
+        Raises:
+            ListenError: The address cannot be had.
+        """
+        address = parse_address(self.options.tcp_address)
+        try:
+            if isinstance(address, str):
+                await self._start_unix(address)
+            else:
+                host, port = address
+                self._server = await self.door.loop.create_server(
+                    self._make_peer, host or None, port, backlog=BACKLOG, reuse_address=True
+                )
+                self.address = self._server.sockets[0].getsockname()[:2]
+        except (OSError, UnicodeError) as error:
+            raise ListenError(self.options.tcp_address, str(error)) from error
+        self.engine.producers.append(self._producers)
+        log.info("TCP: listening on %s", self.name, extra={"event": "listening", "address": self.name})
+
+    async def _start_unix(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.stat(path).st_mode) and await _is_answered(path):
+                raise OSError("another process listens there")
+        self._server = await self.door.loop.create_unix_server(self._make_peer, path, backlog=BACKLOG)
+        self.address = path
+        self._socket_inode = os.stat(path).st_ino
+
+    def _make_peer(self) -> Peer:
+        return Peer(self)
+
+    @property
+    def name(self) -> str:
+        """The address as a log line shows it."""
+        if isinstance(self.address, str):
+            return self.address
+        host, port = self.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def _producers(self) -> list[ClientStats]:
+        return [peer.session.stats() for peer in list(self._peers) if peer.session.pub_counts]
+
+    # -- connections ----------------------------------------------------------------------
+
+    def admit(self, peer: Peer) -> bool:
+        """Whether a new connection may stay."""
+        limit = self.options.max_connections
+        if limit and len(self._peers) >= limit:
+            if not self._is_full_told:
+                self._is_full_told = True
+                log.warning("refusing connections: max_connections=%d are open", limit, extra={"event": "full"})
+            return False
+        self._peers.add(peer)
+        return True
+
+    def forget(self, peer: Peer) -> None:
+        """Let a lost connection go, with its place in its channel."""
+        self._peers.discard(peer)
+        self._is_full_told = False
+        if not self._peers:
+            self._is_empty.set()
+        if peer.session.subscription is not None:
+            task = self.door.loop.create_task(self._leave(peer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _leave(self, peer: Peer) -> None:
+        with suppress(NsqliteError):  # the node is closed, or failed: it has no consumers any more
+            await peer.session.close()
+
+    async def close(self) -> None:
+        """Accept nothing more, carry out what was read, and end all connections."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        self.engine.producers.remove(self._producers)
+        self._unlink_socket()
+        for peer in list(self._peers):
+            peer.finish()
+        await self._drained()
+        for peer in list(self._peers):
+            peer.give_up()
+        await asyncio.sleep(0)  # connections that were given up are told so in the next round
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self.auth is not None:
+            await self.auth.close()
+        self.door.close()
+
+    async def _drained(self) -> None:
+        """Wait until all connections have ended, for a while."""
+        clock = self.engine.clock
+        at_ns = clock.monotonic_ns() + int(DRAIN_SECONDS * SECOND_NS)
+        alarm = clock.call_at(self.door.loop, at_ns, self._is_empty.set)
+        if self._peers:
+            self._is_empty.clear()
+            await self._is_empty.wait()
+        alarm.cancel()
+
+    def _unlink_socket(self) -> None:
+        if isinstance(self.address, str):
+            with suppress(OSError):
+                if os.stat(self.address).st_ino == self._socket_inode:  # nobody has taken its place
+                    os.unlink(self.address)
+
+
+async def _is_answered(path: str) -> bool:
+    """Whether somebody listens on a unix socket; asyncio would take its place all the same."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _limits(engine: Engine) -> Limits:
+    options = engine.options
+    return Limits(
+        max_msg_size=options.max_msg_size,
+        max_body_size=options.max_body_size,
+        max_rdy_count=options.max_rdy_count,
+        max_req_timeout_ms=int(options.max_req_timeout * 1000),
+    )
+
+
+def _auth_servers(options: ListenerOptions) -> AuthServers | None:
+    if not options.auth_http_addresses:
+        return None
+    from nsqlite.net.auth import AuthServers  # brings aiohttp, which only this needs
+
+    return AuthServers(options)
+
+
+def _terms(engine: Engine, options: ListenerOptions) -> Terms:
+    node = engine.options
+    return Terms(
+        max_rdy_count=node.max_rdy_count,
+        version=VERSION,
+        max_msg_timeout_ns=node.max_msg_timeout_ns,
+        msg_timeout_ns=node.msg_timeout_ns,
+        max_heartbeat_interval_ns=_ns(options.max_heartbeat_interval),
+        min_output_buffer_timeout_ns=_ns(options.min_output_buffer_timeout),
+        max_output_buffer_timeout_ns=_ns(options.max_output_buffer_timeout),
+        output_buffer_timeout_ns=_ns(options.output_buffer_timeout),
+        max_output_buffer_size=options.max_output_buffer_size,
+        max_deflate_level=options.max_deflate_level,
+        has_tls=bool(options.tls_cert),
+        deflate=options.deflate,
+        snappy=options.snappy and snappy_is_available(),
+        auth_required=bool(options.auth_http_addresses),
+        topology_region=options.topology_region,
+        topology_zone=options.topology_zone,
+    )
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * SECOND_NS)
