@@ -107,10 +107,16 @@ class Receiving(Turns):
         if consumer is not None:
             limit = min(limit, consumer.rdy_count - consumer.in_flight_count)
             timeout_ns = consumer.msg_timeout_ns
-        deliveries = channel.take(limit, now_ns, timeout_ns, self._max_timeout_ns, consumer, budget_bytes)
-        if not deliveries and channel.missing >= 0 and not self.storage.loads_block:
-            self._take_up(channel.topic, channel.missing, self.storage.read(channel.topic.number, channel.missing))
-            deliveries = channel.take(limit, now_ns, timeout_ns, self._max_timeout_ns, consumer, budget_bytes)
+        deliveries = last = channel.take(limit, now_ns, timeout_ns, self._max_timeout_ns, consumer, budget_bytes)
+        while channel.missing >= 0 and not self.storage.loads_block:
+            found = self.storage.read(channel.topic.number, channel.missing)
+            if deliveries and isinstance(found, Damage):
+                break  # raised when nobody has anything in hand
+            self._take_up(channel.topic, channel.missing, found)
+            limit -= sum(each.count for each in last)
+            budget_bytes -= sum(each.size_bytes for each in last)
+            last = channel.take(limit, now_ns, timeout_ns, self._max_timeout_ns, consumer, budget_bytes)
+            deliveries = [*deliveries, *last]
         if broker.progress:
             self.flush_progress()
         if channel.waiters:

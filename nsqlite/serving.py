@@ -169,12 +169,10 @@ def _finish(channel: Channel, held: Held, numbers: Sequence[int]) -> list[int]:
         while count > 1 and numbers[at + count - 1] != number + count - 1:
             count //= 2
         seq = _seq(delivery, number)
-        if count > 1:
-            if numbers[at : at + count] == tuple(range(number, number + count)) and channel.finish_stretch(
-                seq, count, delivery
-            ):
-                at += count
-                continue
+        is_stretch = count > 1 and numbers[at : at + count] == tuple(range(number, number + count))
+        if is_stretch and channel.finish_stretch(seq, count, delivery):
+            at += count
+            continue
         if not channel.finish(seq, delivery):
             missed.append(at)
         at += 1

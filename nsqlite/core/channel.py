@@ -155,7 +155,7 @@ class Channel:
             self._put_in_flight(delivery)
             taken.append(delivery)
             limit -= count
-            budget_bytes -= run.size_bytes * count // run.count
+            budget_bytes -= delivery.size_bytes
         return taken
 
     def take_fresh(self, now_ns: int, timeout_ns: int, max_timeout_ns: int) -> Delivery | None:

@@ -61,3 +61,8 @@ class Delivery:
     def first_id(self) -> int:
         """Id of the first message; the others count on from it."""
         return self.run.first_id + self.first_seq - self.run.first_seq
+
+    @property
+    def size_bytes(self) -> int:
+        """About what its frames take: its share of the run."""
+        return self.run.size_bytes * self.count // self.run.count

@@ -23,7 +23,7 @@ _HOMES = {
     "serve": "listener",
     "ListenerOptions": "options",
 }
-__all__ = [*_HOMES]
+__all__ = [*_HOMES]  # noqa: PLE0604 - a table's keys: all are strings
 
 
 def __getattr__(name: str) -> Any:

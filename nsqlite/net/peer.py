@@ -229,7 +229,7 @@ class Peer(asyncio.Protocol):
         except ProtocolError as refusal:
             self.refuse(refusal)
         except NsqliteError as error:
-            log.error("%s: %s", self.remote_address, error, extra={"event": "command_failed"})
+            log.warning("%s: %s", self.remote_address, error, extra={"event": "command_failed"})
             self.close()
         finally:
             self.release()

@@ -188,17 +188,17 @@ Command = Identify | Auth | Sub | Pub | Dpub | MpubBegun | Mpub | Rdy | Fin | Re
 # -- lines ---------------------------------------------------------------------------------
 
 
-def _identify(words: Sequence[bytes], limits: Limits) -> Identify:
+def _identify(_words: Sequence[bytes], _limits: Limits) -> Identify:
     return Identify()
 
 
-def _auth(words: Sequence[bytes], limits: Limits) -> Auth:
+def _auth(words: Sequence[bytes], _limits: Limits) -> Auth:
     if words:
         raise InvalidError("AUTH invalid number of parameters")
     return Auth()
 
 
-def _sub(words: Sequence[bytes], limits: Limits) -> Sub:
+def _sub(words: Sequence[bytes], _limits: Limits) -> Sub:
     _require(words, 2, "SUB", "parameters")
     topic = _topic(words[0], b"SUB")
     channel = words[1].decode(errors="replace")
@@ -207,12 +207,12 @@ def _sub(words: Sequence[bytes], limits: Limits) -> Sub:
     return Sub(topic, channel)
 
 
-def _pub(words: Sequence[bytes], limits: Limits) -> Pub:
+def _pub(words: Sequence[bytes], _limits: Limits) -> Pub:
     _require(words, 1, "PUB", "parameters")
     return Pub(_topic(words[0], b"PUB"))
 
 
-def _mpub(words: Sequence[bytes], limits: Limits) -> MpubBegun:
+def _mpub(words: Sequence[bytes], _limits: Limits) -> MpubBegun:
     _require(words, 1, "MPUB", "parameters")
     return MpubBegun(_topic(words[0], b"E_BAD_TOPIC MPUB"))  # nsqd's own slip: the code stands there twice
 
@@ -240,7 +240,7 @@ def _rdy(words: Sequence[bytes], limits: Limits) -> Rdy:
     return Rdy(count)
 
 
-def _fin(words: Sequence[bytes], limits: Limits) -> Fin:
+def _fin(words: Sequence[bytes], _limits: Limits) -> Fin:
     _require(words, 1, "FIN", "params")
     return Fin((_id(words[0]),), words[0])
 
@@ -254,16 +254,16 @@ def _req(words: Sequence[bytes], limits: Limits) -> Req:
     return Req(number, words[0], min(delay_ms, limits.max_req_timeout_ms))
 
 
-def _touch(words: Sequence[bytes], limits: Limits) -> Touch:
+def _touch(words: Sequence[bytes], _limits: Limits) -> Touch:
     _require(words, 1, "TOUCH", "params")
     return Touch(_id(words[0]), words[0])
 
 
-def _cls(words: Sequence[bytes], limits: Limits) -> Cls:
+def _cls(_words: Sequence[bytes], _limits: Limits) -> Cls:
     return Cls()
 
 
-def _nop(words: Sequence[bytes], limits: Limits) -> Nop:
+def _nop(_words: Sequence[bytes], _limits: Limits) -> Nop:
     return Nop()
 
 

@@ -250,7 +250,8 @@ class Connection:
             return self._read_batch(command)
         rule: BodyRule = command.body_rule
         if self.buffered_bytes < _SIZE.size:
-            return self._wait(rule.error(f"{rule.name} failed to read {rule.noun} size"))
+            self._wait(rule.error, f"{rule.name} failed to read {rule.noun} size")
+            return None
         (size,) = _SIZE.unpack_from(self._data, self._at)
         limit = getattr(self._limits, rule.limit)
         if size > limit:
@@ -258,7 +259,8 @@ class Connection:
         if size <= 0:
             raise rule.error(f"{rule.name} invalid {rule.noun} size {size}")
         if self.buffered_bytes - _SIZE.size < size:
-            return self._wait(rule.error(f"{rule.name} failed to read {rule.noun}"))
+            self._wait(rule.error, f"{rule.name} failed to read {rule.noun}")
+            return None
         self._at += _SIZE.size
         self._opened = None
         command.body = self._cut(size)  # type: ignore[union-attr]  # a command with a rule has a body
@@ -267,7 +269,8 @@ class Connection:
     def _read_batch(self, command: MpubBegun) -> Command | None:
         if self._batch is None:
             if self.buffered_bytes < _SIZE.size:
-                return self._wait(BadBodyError("MPUB failed to read body size"))
+                self._wait(BadBodyError, "MPUB failed to read body size")
+                return None
             (size,) = _SIZE.unpack_from(self._data, self._at)
             if size <= 0:
                 raise BadBodyError(f"MPUB invalid body size {size}")
@@ -278,15 +281,17 @@ class Connection:
         batch = self._batch
         bodies = batch.read(self._data, self._at)
         if bodies is None:
-            return self._wait(batch.missing(self._data, self._at)) if self._is_ended else None
+            if self._is_ended:
+                raise batch.missing(self._data, self._at)
+            return None
         self._at += batch.size_bytes
         self._opened = self._batch = None
         return Mpub(command.topic, bodies)
 
-    def _wait(self, error: ProtocolError) -> None:
+    def _wait(self, error: type[ProtocolError], text: str) -> None:
         """Wait for more; at the end of the stream that is what was wrong."""
         if self._is_ended:
-            raise error
+            raise error(text)
 
     def check(self) -> None:
         """Assert what must hold between calls."""

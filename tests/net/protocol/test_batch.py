@@ -46,7 +46,7 @@ def test_count_is_checked(count: int) -> None:
         read(struct.pack(">i", count))
 
 
-@pytest.mark.parametrize(("size", "words"), [(0, "invalid message(1) body size 0"), (101, "message too big 101 > 100")])
+@pytest.mark.parametrize("size,words", [(0, "invalid message(1) body size 0"), (101, "message too big 101 > 100")])
 def test_inner_size_is_checked_before_the_body_comes(size: int, words: str) -> None:
     """The message is named by its index, before a byte of it has come."""
     body = struct.pack(">II", 2, 1) + b"x" + struct.pack(">i", size)
@@ -64,7 +64,7 @@ def test_sizes_may_not_add_up_to_more_than_a_body() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    "body,words",
     [
         (b"\x00\x00", b"E_BAD_BODY MPUB failed to read message count"),
         (struct.pack(">I", 2), b"E_BAD_MESSAGE MPUB failed to read message(0) body size"),

@@ -8,7 +8,7 @@ from tests.net.protocol.conversations import ID, hear, payload, sized
 
 
 @pytest.mark.parametrize(
-    ("line", "answer"),
+    "line,answer",
     [
         (b"PUB", b"E_INVALID PUB insufficient number of parameters"),
         (b"PUB a$b", b'E_BAD_TOPIC PUB topic name "a$b" is not valid'),
@@ -36,7 +36,7 @@ def test_line_is_refused_in_nsqs_words(line: bytes, answer: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "answer"),
+    "line,answer",
     [
         (b"RDY 2501", b"E_INVALID RDY count 2501 out of range 0-2500"),
         (b"RDY -1", b"E_INVALID RDY could not parse count -1"),
@@ -81,7 +81,7 @@ def test_delays_are_clamped_or_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "number"),
+    "raw,number",
     [
         (b"", 0),
         (b"007", 7),

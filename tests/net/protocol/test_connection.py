@@ -69,7 +69,7 @@ def test_magic_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "answer"),
+    "line,answer",
     [
         (b"ASDF\n", b"E_INVALID invalid command ASDF"),
         (b"\n", b"E_INVALID invalid command "),
@@ -232,7 +232,7 @@ def story(said: list[commands.Command | ProtocolError]) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    ("line", "what"),
+    "line,what",
     [(b"PUB t\n", "PUB"), (b"DPUB t 0\n", "DPUB")],
 )
 def test_message_size_is_checked_before_the_body_comes(line: bytes, what: str) -> None:
