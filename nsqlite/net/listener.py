@@ -35,9 +35,10 @@ def listen(node: Node, *, options: ListenerOptions | None = None, **fields: Any)
         ...     with nsqlite.net.listen(node, tcp_address="127.0.0.1:0") as listener:
         ...         host, port = listener.tcp_address
     """
-    if isinstance(node, aio.Node):
-        raise InvalidOptionError("node", node, "give the node of nsqlite.open, or use nsqlite.net.serve")
-    return Listener(node, make_options(options, fields))
+    given: object = node
+    if not isinstance(given, Node):
+        raise InvalidOptionError("node", given, "give the node of nsqlite.open; in a loop use nsqlite.net.serve")
+    return Listener(given, make_options(options, fields))
 
 
 def serve(node: Node | aio.Node, *, options: ListenerOptions | None = None, **fields: Any) -> Serving:
@@ -73,16 +74,16 @@ class Listener:
         self.options = options
         self.tcp_address: tuple[str, int] | str = ""
         self._engine = node.engine
-        self._error: BaseException | None = None
+        self._errors: list[BaseException] = []
         self._is_started = threading.Event()
         self._loop = new_loop(options)
         self._is_stopped = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="nsqlite-listener", daemon=True)
         self._thread.start()
         self._is_started.wait()
-        if self._error is not None:
+        for error in self._errors:
             self._thread.join()
-            raise self._error
+            raise error
 
     def _run(self) -> None:
         try:
@@ -96,7 +97,7 @@ class Listener:
             await server.start()
             self.tcp_address = server.address
         except BaseException as error:  # noqa: BLE001  # raised again by whoever made the listener
-            self._error = error
+            self._errors.append(error)
             return
         finally:
             self._is_started.set()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nsqlite.clock import Handle
 from nsqlite.net.layers import Layers
+from nsqlite.net.protocol.compression import LayerError
 
 if TYPE_CHECKING:
     from nsqlite.net.peer import Peer
@@ -61,11 +62,17 @@ class Outgoing:
             return
         self._pieces, self._size_bytes, self.has_answers = [], 0, False
         if self._layers:
-            self._transport.write(self._layers.encode(b"".join(pieces)))
+            self._flush_through_layers(pieces)
         elif len(pieces) == 1:
             self._transport.write(pieces[0])
         else:
             self._transport.writelines(pieces)
+
+    def _flush_through_layers(self, pieces: Sequence[bytes]) -> None:
+        try:
+            self._transport.write(self._layers.encode(b"".join(pieces)))
+        except LayerError as error:
+            self._peer.garbled(error)
 
     def shut(self) -> None:
         """Let nothing leave any more."""

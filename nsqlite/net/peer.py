@@ -52,6 +52,7 @@ class Peer(asyncio.Protocol):
     """
 
     def __init__(self, server: TcpServer) -> None:
+        self.transport: Any = None
         self.server = server
         self.clock = server.engine.clock
         self.loop = server.door.loop
@@ -72,7 +73,7 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        self.transport: Any = transport
+        self.transport = transport
         name = transport.get_extra_info("peername")
         is_ip = isinstance(name, tuple)
         self.remote_ip: str = name[0] if is_ip else ""
@@ -155,8 +156,7 @@ class Peer(asyncio.Protocol):
             self.give_up()  # as nsqd: without a word
             return
         except LayerError as error:
-            log.debug("%s: %s", self.remote_address, error, extra={"event": "connection_garbled"})
-            self.close()
+            self.garbled(error)
             return
         if self.may_pump and self.session.subscription is not None:
             self.may_pump = False
@@ -319,6 +319,12 @@ class Peer(asyncio.Protocol):
                 self.transport.resume_reading()
             self.transport.write_eof()
         self.clock.call_at(self.loop, self.clock.monotonic_ns() + LINGER_NS, self.give_up)
+
+    def garbled(self, error: LayerError) -> None:
+        """End, because TLS or compression is broken or over; no frame could be read any more."""
+        if not error.is_end:
+            log.debug("%s: %s", self.remote_address, error, extra={"event": "connection_garbled"})
+        self.give_up()
 
     def give_up(self) -> None:
         """End at once, whatever is on its way."""

@@ -248,7 +248,8 @@ class Connection:
     def _read_body(self, command: Command) -> Command | None:
         if type(command) is MpubBegun:
             return self._read_batch(command)
-        rule: BodyRule = command.body_rule
+        rule: BodyRule | None = command.body_rule
+        assert rule is not None, "only what has a body is opened"
         if self.buffered_bytes < _SIZE.size:
             self._wait(rule.error, f"{rule.name} failed to read {rule.noun} size")
             return None
