@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the same names once more, where a type checker finds them; 
     from nsqlite.stats import ChannelStats as ChannelStats
     from nsqlite.stats import ClientStats as ClientStats
     from nsqlite.stats import NodeStats as NodeStats
+    from nsqlite.stats import PubCount as PubCount
     from nsqlite.stats import TopicStats as TopicStats
 
 # Which module of the package has which name.
@@ -72,6 +73,7 @@ _HOMES = {
     "ChannelStats": "stats",
     "ClientStats": "stats",
     "NodeStats": "stats",
+    "PubCount": "stats",
     "TopicStats": "stats",
 }
 __all__ = ["__version__", "aio", *_HOMES]  # noqa: PLE0604 - a name more and the table's keys: all are strings

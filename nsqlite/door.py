@@ -111,7 +111,7 @@ class Door:
             if op.error is not None:
                 future.set_exception(op.error)
             else:
-                future.set_result(op.result)
+                future.set_result(op.outcome())
 
         self.ask(make(), tell)
         return await future

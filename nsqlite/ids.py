@@ -12,6 +12,7 @@ wait for the clock and never repeats, whatever the clock does.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 COUNTER_BITS: Final = 54
@@ -32,18 +33,19 @@ def format_id(number: int) -> bytes:
     return b"%016x" % number
 
 
-def format_ids(first: int, count: int) -> list[bytes]:
-    """`count` ids from `first` on. Hot: 45 ns each (benchmarks/commit_batches.py).
-
-    All ids of a stretch of 4,096 begin with the same 13 digits, so these and the last three
-    are put together by one join and cut by one unpack.
-    """
-    ids: list[bytes] = []
+def halved_ids(first: int, count: int) -> Iterator[tuple[bytes, list[bytes]]]:
+    """`count` ids from `first` on in stretches: the 13 digits they begin with, and the last three of each."""
     while count > 0:
         low = first & _LOW_MASK
-        here = min(count, len(_LOW_DIGITS) - low)
-        high = b"%013x" % (first >> 12)
-        ids += struct.unpack("16s" * here, high + high.join(_LOW_DIGITS[low : low + here]))
-        first += here
-        count -= here
+        lows = _LOW_DIGITS[low : low + count]
+        yield b"%013x" % (first >> 12), lows
+        first += len(lows)
+        count -= len(lows)
+
+
+def format_ids(first: int, count: int) -> list[bytes]:
+    """`count` ids from `first` on. Hot: 45 ns each (benchmarks/commit_batches.py)."""
+    ids: list[bytes] = []
+    for high, lows in halved_ids(first, count):
+        ids += struct.unpack("16s" * len(lows), high + high.join(lows))
     return ids

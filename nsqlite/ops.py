@@ -67,13 +67,18 @@ class Op:
 
 
 class Publish(Op):
-    """Publish bodies to one topic, all or nothing."""
+    """Publish bodies to one topic, all or nothing.
+
+    Attributes:
+        first_id: Of the first message; the others count on from it.
+    """
 
     def __init__(self, topic: Topic, bodies: Sequence[bytes], delay_ns: int) -> None:
         super().__init__()
         self.topic = topic
         self.bodies = bodies
         self.delay_ns = delay_ns
+        self.first_id = 0
         self._runs: list[Run] = []
         self._due_ns = 0
         self._dropped = 0
@@ -86,9 +91,8 @@ class Publish(Op):
         self._due_ns = now_ns + self.delay_ns if self.delay_ns else 0
         due_wall_ns = wall_ns + self.delay_ns if self.delay_ns else 0
         first_seq = seq = broker.reserved.get(topic.number, topic.end)
-        message_id = broker.next_id
+        self.first_id = message_id = broker.next_id
         entries: list[bytes] = []
-        ids: list[bytes] = []
         self._runs = []
         bodies = self.bodies
         room = topic.room(seq)
@@ -96,21 +100,22 @@ class Publish(Op):
             self._dropped = len(bodies) - room
             bodies = bodies[:room]
         for part, sizes in split_bodies(bodies) if bodies else ():
-            run, part_ids = build_run(seq, message_id, part, wall_ns, due_wall_ns, sizes)
+            run = build_run(seq, message_id, part, wall_ns, due_wall_ns, sizes)
             self._runs.append(run)
-            ids += part_ids
             seq += run.count
             message_id += run.count
             if not topic.is_ephemeral:
                 entries += (layout.pack_publish(topic.number, run, is_routed=topic.is_flowing), run.frames)
-        if self._dropped:
-            ids += format_ids(message_id, self._dropped)
-            message_id += self._dropped
-        broker.next_id = message_id
+        broker.next_id = message_id + self._dropped
         if seq != first_seq:
             broker.reserved[topic.number] = seq
-        self.result = ids
         return entries
+
+    def outcome(self) -> list[bytes]:
+        """The ids, or the error raised. They are formatted for who asks: a client on the wire does not."""
+        if self.error is not None:
+            raise self.error
+        return format_ids(self.first_id, len(self.bodies))
 
     def apply(self, broker: Broker) -> None:
         """See Op."""
@@ -139,8 +144,8 @@ class Singles(Op):
     def apply(self, broker: Broker) -> None:
         """See Op."""
         self.whole.apply(broker)
-        for op, message_id in zip(self.ops, self.whole.result, strict=True):
-            op.result = [message_id]
+        for index, op in enumerate(self.ops):
+            op.first_id = self.whole.first_id + index
 
 
 class MakeTopic(Op):

@@ -6,6 +6,19 @@ import attrs
 
 
 @attrs.frozen
+class PubCount:
+    """How many messages a client published to one topic.
+
+    Attributes:
+        topic: Its name.
+        count: Messages.
+    """
+
+    topic: str
+    count: int
+
+
+@attrs.frozen
 class ClientStats:
     """One consumer of a channel, or a client that publishes. Who is in the process has only the first six.
 
@@ -61,7 +74,7 @@ class ClientStats:
     auth_identity_url: str = ""
     topology_region: str = ""
     topology_zone: str = ""
-    pub_counts: tuple[tuple[str, int], ...] = ()
+    pub_counts: tuple[PubCount, ...] = ()
 
 
 @attrs.frozen

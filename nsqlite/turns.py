@@ -209,10 +209,18 @@ class Turns(Journaling):
         Raises:
             StoreFullError, StorageFailedError: It did not happen, and can be tried by `run`.
         """
+        self.carry_out(op)
+        return op.outcome()
+
+    def carry_out(self, op: Op) -> None:
+        """As `run_now`, for who looks at the op instead of its outcome.
+
+        Raises:
+            StoreFullError, StorageFailedError: It did not happen, and can be tried by `run`.
+        """
         with self.lock:
             self._turn([op])
         self.wake()
-        return op.outcome()
 
     def submit(self, ops: Sequence[Op]) -> None:
         """Have promises kept for asyncio callers: each `on_done` is called, from any thread.

@@ -31,7 +31,7 @@ def make_topic(broker: Broker, name: str = "orders") -> object:
     """A topic."""
     op = MakeTopic(name)
     run(broker, op)
-    return op.result
+    return op.outcome()
 
 
 def make_channel(broker: Broker, topic: object, name: str = "billing") -> object:
@@ -78,7 +78,7 @@ def test_two_publishes_of_a_turn_stand_behind_each_other(broker: Broker) -> None
     for op in (one, two):
         op.apply(broker)
 
-    assert len({*one.result, *two.result}) == 3
+    assert len({*one.outcome(), *two.outcome()}) == 3
     assert topic.end == 3
     broker.check()
 
@@ -93,7 +93,7 @@ def test_singles_of_a_turn_become_one_run(broker: Broker) -> None:
 
     assert isinstance(together, Singles)
     assert len(topic.log.runs) == 1
-    assert [int(op.result[0], 16) for op in ops] == [int(ops[0].result[0], 16) + at for at in range(5)]
+    assert [op.first_id for op in ops] == [ops[0].first_id + at for at in range(5)]
 
 
 def test_grouping_keeps_a_topics_order(broker: Broker) -> None:
@@ -125,7 +125,7 @@ def test_grouping_keeps_a_topics_order(broker: Broker) -> None:
         [b"later"],
     ]
     assert seqs(take(channels[0], 10)) == [0, 1, 2, 3, 4]
-    assert all(op.result for op in ops)
+    assert all(op.first_id for op in ops)
     broker.check()
 
 
@@ -181,7 +181,7 @@ def test_ephemeral_topic_drops_what_has_no_room(broker: Broker) -> None:
 
     run(broker, op)
 
-    assert len(set(op.result)) == 5
+    assert len(set(op.outcome())) == 5
     assert (topic.depth, topic.message_count, topic.message_bytes, topic.dropped_count) == (3, 5, 5, 2)
 
 

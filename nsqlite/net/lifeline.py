@@ -1,7 +1,7 @@
 """Heartbeats, and the deadlines by which a client must give a sign of life.
 
 A client is silent when no whole command came for two heartbeat intervals, and stuck when
-its socket has taken nothing for one. Either ends the connection without a frame, as in nsqd.
+its socket has taken nothing for one. Either ends the connection, as in nsqd.
 """
 
 from __future__ import annotations
@@ -77,7 +77,10 @@ class Lifeline:
         self._alarm = None
         now_ns = self._clock.monotonic_ns()
         if now_ns >= self._deadline_ns():
-            self._peer.give_up()
+            if self._choked_ns != NEVER:
+                self._peer.give_up()
+            else:
+                self._peer.finish()  # half a body is told so, as at the end of the stream
             return
         while self._heartbeat_ns <= now_ns:
             self._heartbeat_ns += self._interval_ns

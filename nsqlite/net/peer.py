@@ -171,7 +171,8 @@ class Peer(asyncio.Protocol):
         """Commands until one must wait, or all of this turn; whether no more is here."""
         connection, handle = self.connection, self.session.handle
         left = COMMANDS_A_TURN
-        while not (self._holds or self.is_choked or self._is_closing):
+        is_idle = False
+        while left and not (is_idle or self._holds or self.is_choked or self._is_closing):
             try:
                 command = connection.next_command()
                 if command is not None:
@@ -181,16 +182,15 @@ class Peer(asyncio.Protocol):
             except ProtocolError as refusal:
                 self.refuse(refusal)
                 continue
-            if command is None:
-                if not self._read_layers():
-                    return True
-                continue
-            left -= 1
-            if not left:
-                self._take_turns()
-                break
-        self._lifeline.last_ns = self.clock.monotonic_ns()
-        return False
+            if command is not None:
+                left -= 1
+            elif not self._read_layers():
+                is_idle = True
+        if left < COMMANDS_A_TURN:
+            self._lifeline.last_ns = self.clock.monotonic_ns()
+        if not left:
+            self._take_turns()
+        return is_idle
 
     def _take_turns(self) -> None:
         """Let the other connections go first."""
@@ -286,7 +286,7 @@ class Peer(asyncio.Protocol):
 
     def send_heartbeat(self) -> None:
         """Say that the server lives."""
-        if not self.is_choked and self._upgrade is None:
+        if self.connection.has_magic and not self.is_choked and self._upgrade is None:
             self.reply(wire.HEARTBEAT)
             self.outgoing.flush()
 

@@ -39,7 +39,7 @@ from nsqlite.net.protocol.negotiation import negotiate, parse_identify, response
 from nsqlite.net.subscription import MILLISECOND_NS, Subscription
 from nsqlite.ops import MakeTopic, Op, Publish
 from nsqlite.options import SECOND_NS
-from nsqlite.stats import ClientStats
+from nsqlite.stats import ClientStats, PubCount
 
 if TYPE_CHECKING:
     from nsqlite.net.peer import Peer
@@ -193,22 +193,26 @@ class Session:
             self._door.ask(op, lambda op: self._synced(op, name, topic_name, bodies, delay_ns))
             return
         try:
-            engine.run_now(op)
-        except (StoreError, TopicDeletedError):
+            engine.carry_out(op)
+        except StoreError:
             self._begin(self._publish_slowly(name, topic_name, bodies, delay_ns))
         except (ClosedError, NodeFailedError) as error:
             raise _FAILED[name](f"{name} failed {_cause(error)}") from error
         else:
-            self._published(topic_name, len(bodies))
+            self._kept(op, name, topic_name, bodies, delay_ns)
 
-    def _synced(self, op: Op, name: str, topic_name: str, bodies: Sequence[bytes], delay_ns: int) -> None:
-        """An op that was synced has its outcome."""
+    def _kept(self, op: Op, name: str, topic_name: str, bodies: Sequence[bytes], delay_ns: int) -> None:
+        """A publish has its outcome."""
         if op.error is None:
             self._published(topic_name, len(bodies))
         elif isinstance(op.error, TopicDeletedError):
             self._begin(self._publish_slowly(name, topic_name, bodies, delay_ns))
         else:
             self._peer.refuse(_FAILED[name](f"{name} failed {_cause(op.error)}"))
+
+    def _synced(self, *publish: Any) -> None:
+        """A publish that was waited for has its outcome."""
+        self._kept(*publish)
         self._peer.release()
 
     async def _publish_slowly(self, name: str, topic_name: str, bodies: Sequence[bytes], delay_ns: int) -> None:
@@ -331,7 +335,7 @@ class Session:
             auth_identity_url="" if permissions is None else permissions.identity_url,
             topology_region=agreement.topology_region,
             topology_zone=agreement.topology_zone,
-            pub_counts=tuple(self.pub_counts.items()),
+            pub_counts=tuple(PubCount(topic, count) for topic, count in list(self.pub_counts.items())),
         )
 
     async def close(self) -> None:

@@ -91,7 +91,10 @@ class InMemoryStorage:
 
     def put_row(self, topic: int, runs: Sequence[Run]) -> None:
         """See Tables."""
-        self._rows.setdefault(topic, SortedDict())[runs[0].first_seq] = list(runs)
+        rows = self._rows.get(topic)
+        if rows is None:
+            rows = self._rows[topic] = SortedDict()
+        rows[runs[0].first_seq] = list(runs)
         self.row_bytes += sum(run.size_bytes for run in runs)
 
     def delete_row(self, topic: int, first_seq: int) -> None:

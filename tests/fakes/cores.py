@@ -18,7 +18,7 @@ MAX_TIMEOUT_NS = 900 * SECOND
 
 def make_run(first_seq: int, bodies: Sequence[bytes], due_ns: int = 0, first_id: int | None = None) -> Run:
     """A run whose ids go with its seqs."""
-    return build_run(first_seq, 1000 + first_seq if first_id is None else first_id, bodies, WALL_NS, due_ns)[0]
+    return build_run(first_seq, 1000 + first_seq if first_id is None else first_id, bodies, WALL_NS, due_ns)
 
 
 def publish(topic: Topic, count: int, delay_ns: int = 0) -> Run:

@@ -274,7 +274,7 @@ def test_overlapping_rows_are_a_fault(store: Path) -> None:
     """A message in two rows is named."""
     with tables(store) as behind:
         key, _ = first_row(behind, "orders")
-        run, _ = build_run(3, 1, [b"again"], 1, 0)
+        run = build_run(3, 1, [b"again"], 1, 0)
         again = key[:4] + (3).to_bytes(8, "big")
         behind.put("log", again, layout.pack_row(again, [run]))
 
@@ -288,7 +288,7 @@ def test_row_behind_the_end_is_a_fault(store: Path) -> None:
     """A row with more messages than were published is named."""
     with tables(store) as behind:
         key, _ = first_row(behind, "orders")
-        run, _ = build_run(COUNT + 5, 1 << 53, [b"new"], 1, 0)
+        run = build_run(COUNT + 5, 1 << 53, [b"new"], 1, 0)
         new = key[:4] + (COUNT + 5).to_bytes(8, "big")
         behind.put("log", new, layout.pack_row(new, [run]))
 

@@ -96,7 +96,8 @@ class Deflate:
         """Up to `limit` plain bytes; b"" when more must arrive.
 
         Raises:
-            LayerError: It is no deflate, or the peer has ended its stream.
+            LayerError: It is no deflate, or the peer has ended its stream. zlib keeps back
+                what came shortly before garbage.
         """
         assert limit > 0, "zlib takes 0 for no limit"
         while self._waiting or self._may_hold_more:
@@ -112,6 +113,7 @@ class Deflate:
         try:
             plain = inflater.decompress(piece, limit)
         except zlib.error as error:
+            self._waiting.appendleft(piece)  # the next read fails, too
             raise LayerError(f"not deflate: {error}") from error
         rest = inflater.unconsumed_tail
         self._waiting_bytes -= len(piece) - len(rest)

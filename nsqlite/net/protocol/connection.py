@@ -92,6 +92,7 @@ class Connection:
     Attributes:
         state: Where the conversation stands. A command that is returned has moved it already.
         has_heartbeats: Whether IDENTIFY left them on; without them there is no SUB.
+        has_magic: Whether it has begun, so that frames may be sent.
         is_tls_missing: Whether only IDENTIFY is taken, because TLS is required and not there yet.
     """
 
@@ -102,7 +103,7 @@ class Connection:
         self._limits = limits
         self._data: bytes | bytearray = b""
         self._at = 0
-        self._has_magic = False
+        self.has_magic = False
         self._is_ended = False
         self._opened: Command | None = None
         self._batch: Batch | None = None
@@ -157,7 +158,7 @@ class Connection:
         """
         if self._opened is not None:
             return self._read_body(self._opened)
-        if not self._has_magic and not self._read_magic():
+        if not self.has_magic and not self._read_magic():
             return None
         at, data = self._at, self._data
         if data.startswith(b"FIN ", at) and self.state is not State.INIT and len(data) - at >= 2 * FIN_BYTES:
@@ -178,7 +179,7 @@ class Connection:
             return False
         if self._cut(len(MAGIC)) != MAGIC:
             raise BadProtocolError
-        self._has_magic = True
+        self.has_magic = True
         return True
 
     def _read_fins(self) -> Fin | None:
@@ -298,4 +299,4 @@ class Connection:
         """Assert what must hold between calls."""
         assert 0 <= self._at <= len(self._data)
         assert self._batch is None or type(self._opened) is MpubBegun
-        assert self._has_magic or self.state is State.INIT
+        assert self.has_magic or self.state is State.INIT

@@ -17,6 +17,10 @@ from nsqlite.net.protocol.errors import BadBodyError, IdentifyFailedError
 # what the server can do, so it says which NSQ this is compatible with, not which nsqlite it is.
 VERSION: Final = "1.3.0"
 
+# A body of 5 MiB, which NSQ's limit for all bodies allows, takes a second to decode if it is made
+# to, and nobody else is served meanwhile; what clients send has some hundred bytes.
+MAX_IDENTIFY_BYTES: Final = 64 * 1024
+
 MILLISECOND_NS: Final = 1_000_000
 DEFAULT_HEARTBEAT_NS: Final = 30_000 * MILLISECOND_NS
 MIN_HEARTBEAT_MS: Final = 1000
@@ -185,9 +189,12 @@ def parse_identify(body: bytes) -> IdentifyRequest:
     integer is written as one. `null` alone is a body, too.
 
     Raises:
-        BadBodyError: It is no such JSON, or holds a value of another type.
+        BadBodyError: It is no such JSON, holds a value of another type, or is longer than
+            `MAX_IDENTIFY_BYTES`.
     """
     try:
+        if len(body) > MAX_IDENTIFY_BYTES:
+            raise go_json.JsonError("longer than any client needs")
         return IdentifyRequest(**go_json.read_fields(go_json.decode(body), _READERS))
     except ValueError as error:
         raise BadBodyError("IDENTIFY failed to decode JSON body") from error
