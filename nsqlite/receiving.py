@@ -327,7 +327,7 @@ class Receiving(Turns):
             missed: list[int] = []
             for delivery, seqs in held:
                 is_whole = len(seqs) == delivery.count == len(set(seqs))  # one given twice stands for no other
-                if is_whole and channel.finish_whole(delivery):
+                if is_whole and channel.finish(delivery.first_seq, delivery, delivery.count):
                     continue
                 missed += [seq for seq in seqs if not channel.finish(seq, delivery)]
             broker.attend(channel)

@@ -29,7 +29,7 @@ def channel_counts(engine: Engine, channel: Channel) -> tuple[int, int, int]:
         refuse_deleted(channel)
         broker.tick(channel, now_ns)
         late, due = channel.overdue(now_ns)
-        return channel.depth + late + due, len(channel.in_flight) - late, channel.deferred_count - due
+        return channel.depth + late + due, channel.in_flight_count - late, channel.deferred_count - due
 
     counts: tuple[int, int, int] = engine.locked(read)
     engine.wake()
@@ -100,7 +100,7 @@ def _topic_stats(topic: Topic, now_ns: int, wall_ns: int, oldest: dict[int, int 
                 channel_name=channel.name,
                 depth=depth,
                 backend_depth=max(0, depth - in_memory) if not channel.is_volatile else 0,
-                in_flight_count=len(channel.in_flight) - late,
+                in_flight_count=channel.in_flight_count - late,
                 deferred_count=channel.deferred_count - due,
                 message_count=channel.message_count,
                 requeue_count=channel.requeue_count,

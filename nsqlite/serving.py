@@ -114,7 +114,7 @@ class Serving(Receiving):
         def look(broker: Broker) -> bool:
             broker.tick(channel, now_ns)
             return any(
-                0 <= number - each.first_id < each.count and channel.holds(_seq(each, number), each)
+                0 <= number - each.first_id < each.count and each.holds(_seq(each, number))
                 for each in channel.deadlines.live()
             )
 
@@ -126,7 +126,7 @@ class Serving(Receiving):
         def discard(_: Broker) -> None:
             for delivery in deliveries:
                 for seq in range(delivery.first_seq, delivery.first_seq + delivery.count):
-                    if not is_wanted() and channel.holds(seq, delivery):
+                    if not is_wanted() and delivery.holds(seq):
                         channel.discard(seq, delivery)
             self._answered()
 
@@ -170,7 +170,7 @@ def _finish(channel: Channel, held: Held, numbers: Sequence[int]) -> list[int]:
             count //= 2
         seq = _seq(delivery, number)
         is_stretch = count > 1 and numbers[at : at + count] == tuple(range(number, number + count))
-        if is_stretch and channel.finish_stretch(seq, count, delivery):
+        if is_stretch and channel.finish(seq, delivery, count):
             at += count
             continue
         if not channel.finish(seq, delivery):

@@ -13,7 +13,7 @@ for `count` messages from `seq` on, so that a million of them cost 56 MB and no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -54,7 +54,7 @@ class ChannelState:
         cursor: The next seq never handed out.
         is_paused: Whether it hands nothing out.
         in_flight: Seqs handed out for the first time.
-        in_flight_seqs: In a snapshot: all seqs in flight, until `gather` has sorted them.
+        taken: In a snapshot: all stretches in flight, until `gather` has sorted them.
         excepted: Seqs that an exception covers.
         exceptions: Recovered: all exceptions, packed, with wall times.
         changed: First seq to its exception, or None where one went; since the last settlement.
@@ -66,17 +66,17 @@ class ChannelState:
     cursor: int
     is_paused: bool = False
     in_flight: SeqSet = attrs.Factory(SeqSet)
-    in_flight_seqs: list[int] = attrs.Factory(list)
+    taken: list[tuple[int, int]] = attrs.Factory(list)
     excepted: SeqSet = attrs.Factory(SeqSet)
     exceptions: list[int] = attrs.Factory(list)
     changed: dict[int, int | None] = attrs.Factory(dict)
     is_emptied: bool = False
 
     def gather(self) -> None:
-        """Sort a snapshot's seqs in flight into `in_flight`. O(n), so not under the lock."""
-        for start, stop in stretches(sorted(self.in_flight_seqs)):
+        """Sort a snapshot's stretches in flight into `in_flight`. Not under the lock: there may be many."""
+        for start, stop in joined(sorted(self.taken)):
             self.in_flight.add_range(start, stop)
-        self.in_flight_seqs = []
+        self.taken = []
         for block, bits in self.excepted.blocks.items():
             self.in_flight.keep(block, ~bits)
 
@@ -131,14 +131,14 @@ class NodeState:
     topics: dict[int, TopicState] = attrs.Factory(dict)
 
 
-def stretches(seqs: list[int]) -> Iterator[tuple[int, int]]:
-    """Sorted ints as (start, stop) pairs, neighbours joined."""
+def joined(stretches: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Sorted stretches, half open, with those joined that touch."""
     start = stop = -1
-    for seq in seqs:
-        if seq != stop:
+    for first, last in stretches:
+        if first != stop:
             if stop > start:
                 yield start, stop
-            start = seq
-        stop = seq + 1
+            start = first
+        stop = last
     if stop > start:
         yield start, stop

@@ -28,14 +28,14 @@ def test_exceptions_sort_by_due_time_then_seq(exceptions: list[tuple[int, int, i
 @given(in_flight=st.sets(st.integers(0, 1000)), excepted=st.sets(st.integers(0, 1000)))
 def test_gathered_snapshot_has_each_seq_once(in_flight: set[int], excepted: set[int]) -> None:
     """What is in flight again has an exception, so it is not in flight for the first time."""
-    channel = ChannelState(1, "billing", 1001, in_flight_seqs=sorted(in_flight, reverse=True))
+    channel = ChannelState(1, "billing", 1001, taken=[(seq, seq + 1) for seq in sorted(in_flight, reverse=True)])
     for seq in excepted:
         channel.excepted.add(seq)
 
     channel.gather()
 
     assert set(channel.in_flight) == in_flight - excepted
-    assert channel.in_flight_seqs == []
+    assert channel.taken == []
     assert set(channel.unfinished()) == in_flight | excepted
 
 

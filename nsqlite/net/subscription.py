@@ -165,7 +165,7 @@ class Subscription:
         return [
             with_attempts(run.frame(seq - run.first_seq), delivery.attempts)
             for seq in range(delivery.first_seq, delivery.first_seq + delivery.count)
-            if self.channel.holds(seq, delivery)
+            if delivery.holds(seq)
         ]
 
     def _is_sampled(self) -> bool:

@@ -181,13 +181,14 @@ class TlsLayer:
         """
         assert limit > 0, "nothing was asked for"
         try:
-            return self._tls.read(limit)
+            data = self._tls.read(limit)
         except ssl.SSLWantReadError:
             return b""
-        except ssl.SSLZeroReturnError as error:
-            raise LayerError("the peer has ended TLS", is_end=True) from error
         except ssl.SSLError as error:
             raise LayerError(_cause(error)) from error
+        if not data:  # Python's word for a good-bye
+            raise LayerError("the peer has ended TLS", is_end=True)
+        return data
 
     def encode(self, data: bytes) -> bytes:
         """Encrypt, in records of up to 16 KiB, behind whatever else is to be sent.

@@ -12,7 +12,7 @@ from typing import Final
 
 from nsqlite.run import SPLIT_BYTES, AnyRun, Run, join_runs
 from nsqlite.seqset import BLOCK_BITS, SeqSet, runs_of_ones
-from nsqlite.state import NodeState, TopicState, stretches, unpack_exception
+from nsqlite.state import NodeState, TopicState, joined, unpack_exception
 from nsqlite.storage.interface import Tables
 
 REWRITE_BELOW: Final = 4  # a row is written again when less than a quarter of it is owed
@@ -85,7 +85,7 @@ def _suspects(before: TopicState, now: TopicState) -> Iterator[tuple[int, int]]:
         lowest = min([now.routed, *(channel.cursor for channel in now.channels.values())])
         blocks.update(range(before.routed // BLOCK_BITS, lowest // BLOCK_BITS + 1))
     limit = before.end
-    for start, stop in stretches(sorted(blocks)):
+    for start, stop in joined((block, block + 1) for block in sorted(blocks)):
         if start * BLOCK_BITS < limit:
             yield start * BLOCK_BITS, min(stop * BLOCK_BITS, limit)
 

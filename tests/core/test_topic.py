@@ -207,7 +207,7 @@ def test_removed_channel_is_deleted_and_empty(topic: Topic) -> None:
     publish(topic, 1)
 
     assert channel.is_deleted
-    assert (channel.depth, len(channel.in_flight)) == (0, 0)
+    assert (channel.depth, channel.in_flight_count) == (0, 0)
     assert topic.depth == 1
 
 
@@ -230,7 +230,7 @@ def test_restore_is_the_inverse_of_snapshot(topic: Topic) -> None:
 
     found = again.channels["billing"]
     assert (again.end, again.routed, again.is_paused, again.depth) == (6, 5, True, 1)
-    assert (found.depth, found.deferred_count, len(found.in_flight)) == (4, 1, 0)
+    assert (found.depth, found.deferred_count, found.in_flight_count) == (4, 1, 0)
     assert again.waiting == topic.waiting
     again.check()
 

@@ -32,7 +32,7 @@ def make_state(
     """A node with one topic and, unless `cursor` is None, one channel."""
     topic = TopicState(TOPIC, "orders", end, end if routed is None else routed, runs=list(runs))
     if cursor is not None:
-        topic.channels[CHANNEL] = ChannelState(CHANNEL, "billing", cursor, in_flight_seqs=list(in_flight))
+        topic.channels[CHANNEL] = ChannelState(CHANNEL, "billing", cursor, taken=[(seq, seq + 1) for seq in in_flight])
     return NodeState(settled=settled, last_id=5000, next_number=9, topics={TOPIC: topic})
 
 

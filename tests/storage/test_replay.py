@@ -78,7 +78,7 @@ def remembered(story: Story) -> dict[str, Any]:
             if channel.is_volatile:
                 continue
             found = kept.channels[channel.number]
-            again = {seq: each for seq, each in channel.in_flight.items() if each.attempts > 1}
+            again = {seq: each for each in channel.deadlines.live() if each.attempts > 1 for seq in each.seqs()}
             shift = WALL_NS - (story.now_ns - story.passed_ns)
             found.exceptions = [
                 *channel.ready,
