@@ -4,24 +4,31 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+GO ?= go
+
 # Benchmarks: which rows, as `make bench ROWS=commit_one,fsync_one`; all of them when empty.
 ROWS ?=
 CYCLES ?= 1000
 IMAGES ?= 3000
+SECONDS ?= 60
 # pytest's arguments, as `make test ARGS="tests/core -x"`.
 ARGS ?=
 
-.PHONY: help test lint format demo bench crash power clean
+.PHONY: help test test-interop lint format demo bench bench-net crash power fuzz peers clean
 
 help:
 	@echo "make test              everything that guards the house: tests, lint, types, contracts, documents"
+	@echo "make test-interop      a node beside NSQ's own programs and clients; needs Go"
 	@echo "make demo              a real job, killed half-way, with nothing lost"
 	@echo "make lint              lint, format, types and import contracts only"
 	@echo "make format            rewrite what the formatter and the linter can"
 	@echo "make bench ROWS=...    the speed and memory table, or some of its rows"
+	@echo "make bench-net ROWS=.. the same for the listener, beside the real nsqd; needs Go"
 	@echo "make crash CYCLES=...  kill a process again and again, and look at what it left"
 	@echo "make power IMAGES=...  cut the power at any moment, and open what is left"
-	@echo "make clean             remove .venv and what the tools left"
+	@echo "make fuzz SECONDS=...  feed the protocol's parser what nobody would send"
+	@echo "make peers             build NSQ's own programs into build/peers; needs Go"
+	@echo "make clean             remove .venv, build and what the tools left"
 
 # A stamp each: what is installed again when pyproject.toml or the version changes.
 .venv/bin/python:
@@ -39,8 +46,33 @@ help:
 	@$(PIP) --editable '.[bench]'
 	@touch .venv/runtime $@
 
+.venv/bench-net: pyproject.toml nsqlite/_version.py | .venv/bin/python
+	@$(PIP) --editable '.[net]'
+	@touch .venv/runtime $@
+
+# NSQ's own programs, which tests/interop/go/tools.go names, and ours of the same module. `go build` runs in
+# the module's folder, so it is told the whole path of ours.
+INTEROP := tests/interop/go
+NSQ := github.com/nsqio/nsq
+PROGRAMS := $(NSQ)/apps/... $(NSQ)/bench/bench_reader $(NSQ)/bench/bench_writer ./...
+
+build/peers/.built: $(INTEROP)/go.mod $(INTEROP)/go.sum $(shell find $(INTEROP) -name '*.go')
+	@command -v $(GO) >/dev/null || { \
+		echo "NSQ's own programs are built with Go, and there is no command '$(GO)' here:" >&2; \
+		echo "install Go 1.21 or newer (Debian and Ubuntu: golang-go; Homebrew: go), or say where it is: make GO=..." >&2; \
+		exit 1; }
+	@mkdir -p $(@D)
+	@cd $(INTEROP) && $(GO) build -mod=readonly -buildvcs=false -trimpath -o "$(CURDIR)/$(@D)/" $(PROGRAMS)
+	@touch $@
+
+peers: build/peers/.built
+
 test: .venv/dev
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
+
+# Not a part of `make test`: these need Go and wait for real heartbeats.
+test-interop: .venv/dev peers
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal tests/interop $(ARGS)
 
 lint: .venv/dev
 	@$(BIN)/ruff check .
@@ -58,12 +90,18 @@ demo: .venv/runtime
 bench: .venv/bench
 	@$(BIN)/python -m benchmarks $(if $(ROWS),--rows $(ROWS))
 
+bench-net: .venv/bench-net peers
+	@$(BIN)/python -m benchmarks.net $(if $(ROWS),--rows $(ROWS)) $(ARGS)
+
 crash: .venv/dev
 	@$(BIN)/python -m tests.crash --cycles $(CYCLES)
 
 power: .venv/dev
 	@$(BIN)/python -m tests.power --images $(IMAGES)
 
+fuzz: .venv/dev
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,9 +30,18 @@ def test_command_is_installed() -> None:
     assert callable(command.load())
 
 
-def test_build_runs_the_one_command() -> None:
-    """The build's script can be executed, and does `make test`."""
+def test_build_runs_both_suites() -> None:
+    """The build's script can be executed, and does `make test`, then `make test-interop`."""
     script = ROOT / ".ci" / "run"
+    text = script.read_text(encoding="utf-8")
 
     assert os.access(script, os.X_OK)
-    assert "make --no-print-directory test" in script.read_text(encoding="utf-8")
+    assert 'make --no-print-directory "$1"' in text
+    assert "\nrun test && run test-interop\n" in text
+
+
+def test_suite_needs_no_toolchain() -> None:
+    """What needs Go or Node is in tests/interop, which pytest enters only when it is named."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+    assert "interop" in settings["tool"]["pytest"]["ini_options"]["norecursedirs"]
