@@ -16,7 +16,8 @@ import logging
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from nsqlite.errors import NsqliteError
+from nsqlite.clock import Handle
+from nsqlite.errors import ClosedError, NodeFailedError, NsqliteError
 from nsqlite.net.layers import Layers
 from nsqlite.net.lifeline import Lifeline
 from nsqlite.net.outgoing import Outgoing
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 READ_AHEAD_BYTES: Final = 256 * 1024
 CHUNK_BYTES: Final = 64 * 1024
 COMMANDS_A_TURN: Final = 256
+CHUNK_COST: Final = 64  # commands that as much of a turn: what unpacks to much does not keep the others waiting
 WRITE_HIGH_BYTES: Final = 256 * 1024
 LINGER_NS: Final = SECOND_NS
 log: Final = logging.getLogger("nsqlite")
@@ -67,7 +69,7 @@ class Peer(asyncio.Protocol):
         self._is_scheduled = False
         self._is_reading_paused = False
         self._upgrade: Upgrade | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._linger: Handle | None = None
 
     # -- asyncio's calls ------------------------------------------------------------------
 
@@ -117,6 +119,8 @@ class Peer(asyncio.Protocol):
         self.outgoing.shut()
         if self._upgrade is not None:
             self._upgrade.stop()
+        if self._linger is not None:
+            self._linger.cancel()
         self.server.forget(self)
 
     def pause_writing(self) -> None:
@@ -143,6 +147,11 @@ class Peer(asyncio.Protocol):
         return self._holds > 0
 
     @property
+    def is_lost(self) -> bool:
+        """Whether there is no connection any more."""
+        return self._is_lost
+
+    @property
     def state(self) -> State:
         """Where the conversation stands."""
         return self.connection.state
@@ -158,6 +167,9 @@ class Peer(asyncio.Protocol):
         except LayerError as error:
             self.garbled(error)
             return
+        except NsqliteError as error:
+            self.failed(error)
+            return
         if self.may_pump and self.session.subscription is not None:
             self.may_pump = False
             self.session.subscription.pump()
@@ -171,8 +183,8 @@ class Peer(asyncio.Protocol):
         """Commands until one must wait, or all of this turn; whether no more is here."""
         connection, handle = self.connection, self.session.handle
         left = COMMANDS_A_TURN
-        is_idle = False
-        while left and not (is_idle or self._holds or self.is_choked or self._is_closing):
+        is_idle = is_alive = False
+        while left > 0 and not (is_idle or self._holds or self.is_choked or self._is_closing):
             try:
                 command = connection.next_command()
                 if command is not None:
@@ -183,12 +195,15 @@ class Peer(asyncio.Protocol):
                 self.refuse(refusal)
                 continue
             if command is not None:
+                is_alive = True
                 left -= 1
-            elif not self._read_layers():
+            elif self._read_layers():
+                left -= CHUNK_COST
+            else:
                 is_idle = True
-        if left < COMMANDS_A_TURN:
+        if is_alive:
             self._lifeline.last_ns = self.clock.monotonic_ns()
-        if not left:
+        if left <= 0:
             self._take_turns()
         return is_idle
 
@@ -219,9 +234,7 @@ class Peer(asyncio.Protocol):
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Carry out a command that waits for something; the next one waits for it."""
         self.hold()
-        task = self.loop.create_task(self._finish(work))
-        self._tasks.add(task)  # the loop alone would let it be collected
-        task.add_done_callback(self._tasks.discard)
+        self.server.begin(self._finish(work), may_be_cancelled=True)
 
     async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -229,8 +242,7 @@ class Peer(asyncio.Protocol):
         except ProtocolError as refusal:
             self.refuse(refusal)
         except NsqliteError as error:
-            log.warning("%s: %s", self.remote_address, error, extra={"event": "command_failed"})
-            self.close()
+            self.failed(error)
         finally:
             self.release()
 
@@ -318,7 +330,13 @@ class Peer(asyncio.Protocol):
             if self._is_reading_paused:
                 self.transport.resume_reading()
             self.transport.write_eof()
-        self.clock.call_at(self.loop, self.clock.monotonic_ns() + LINGER_NS, self.give_up)
+        self._linger = self.clock.call_at(self.loop, self.clock.monotonic_ns() + LINGER_NS, self.give_up)
+
+    def failed(self, error: NsqliteError) -> None:
+        """End, because a command could not be carried out; that the node is closed is no news."""
+        if not isinstance(error, (ClosedError, NodeFailedError)):
+            log.warning("%s: %s", self.remote_address, error, extra={"event": "command_failed"})
+        self.close()
 
     def garbled(self, error: LayerError) -> None:
         """End, because TLS or compression is broken or over; no frame could be read any more."""

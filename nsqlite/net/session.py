@@ -147,20 +147,22 @@ class Session:
     # -- publishing -----------------------------------------------------------------------
 
     def _pub(self, command: commands.Pub) -> None:
+        if self._may(command, "PUB", command.topic):
+            self._publish_one("PUB", command.topic, [command.body])
+
+    def _publish_one(self, name: str, topic_name: str, bodies: Sequence[bytes]) -> None:
         """Hot: one message, below "fsync", to a topic that is there (benchmarks/net)."""
-        if not self._may(command, "PUB", command.topic):
-            return
         engine = self._engine
-        topic = engine.broker.topics.get(command.topic)
+        topic = engine.broker.topics.get(topic_name)
         if topic is None or engine.is_synced:
-            self._publish("PUB", command.topic, [command.body])
+            self._publish(name, topic_name, bodies)
             return
         try:
-            engine.publish_one_now(topic, command.body)
+            engine.publish_one_now(topic, bodies[0])
         except NsqliteError:
-            self._publish("PUB", command.topic, [command.body])
+            self._publish(name, topic_name, bodies)
             return
-        self._published(command.topic, 1)
+        self._published(topic_name, 1)
 
     def _dpub(self, command: commands.Dpub) -> None:
         if self._may(command, "DPUB", command.topic):
@@ -178,7 +180,8 @@ class Session:
             raise MpubFailedError(f"MPUB failed {_cause(error)}") from error
 
     def _mpub(self, command: commands.Mpub) -> None:
-        self._publish("MPUB", command.topic, command.bodies)
+        publish = self._publish_one if len(command.bodies) == 1 else self._publish
+        publish("MPUB", command.topic, command.bodies)
 
     def _publish(self, name: str, topic_name: str, bodies: Sequence[bytes], delay_ns: int = 0) -> None:
         """Publish in this round of the loop, or in the sync of this round; else in a task."""
@@ -260,6 +263,8 @@ class Session:
                 raise SubFailedError(f"SUB failed consumers for {names} exceeds limit of {error.limit}") from error
             except (StoreError, ClosedError, NodeFailedError) as error:
                 raise SubFailedError(f"SUB failed {_cause(error)}") from error
+            if self._peer.is_lost:  # meanwhile, and whoever takes it off its channel has passed by
+                await self.close()
             self._peer.reply(wire.OK)
             return
         raise SubFailedError("SUB failed to deleted topic/channel")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import stat
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,6 +59,7 @@ class TcpServer:
         self.address: tuple[str, int] | str = ""
         self._peers: set[Peer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._commands: set[asyncio.Task[None]] = set()
         self._server: Any = None
         self._socket_inode = 0
         self._is_full_told = False
@@ -110,6 +112,8 @@ class TcpServer:
 
     def admit(self, peer: Peer) -> bool:
         """Whether a new connection may stay."""
+        if self._server is None:
+            return False  # it came while the listener was closed
         limit = self.options.max_connections
         if limit and len(self._peers) >= limit:
             if not self._is_full_told:
@@ -122,13 +126,21 @@ class TcpServer:
     def forget(self, peer: Peer) -> None:
         """Let a lost connection go, with its place in its channel."""
         self._peers.discard(peer)
-        self._is_full_told = False
+        if 2 * len(self._peers) <= self.options.max_connections:
+            self._is_full_told = False  # not before: many who come and go at the limit are one line
         if not self._peers:
             self._is_empty.set()
         if peer.session.subscription is not None:
-            task = self.door.loop.create_task(self._leave(peer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.begin(self._leave(peer))
+
+    def begin(self, work: Coroutine[Any, Any, None], *, may_be_cancelled: bool = False) -> None:
+        """Run something beside the connections that ends before the listener does."""
+        task = self.door.loop.create_task(work)
+        self._tasks.add(task)  # the loop alone would let it be collected
+        task.add_done_callback(self._tasks.discard)
+        if may_be_cancelled:
+            self._commands.add(task)
+            task.add_done_callback(self._commands.discard)
 
     async def _leave(self, peer: Peer) -> None:
         with suppress(NsqliteError):  # the node is closed, or failed: it has no consumers any more
@@ -147,8 +159,10 @@ class TcpServer:
         await self._drained()
         for peer in list(self._peers):
             peer.give_up()
+        for task in self._commands:
+            task.cancel()  # what it promised is kept or not, never by half; nobody is there to be told
         await asyncio.sleep(0)  # connections that were given up are told so in the next round
-        if self._tasks:
+        while self._tasks:
             await asyncio.wait(self._tasks)
         if self.auth is not None:
             await self.auth.close()

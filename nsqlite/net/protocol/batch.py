@@ -18,6 +18,7 @@ from nsqlite.run import has_stride
 _COUNT: Final = struct.Struct(">i")
 _SIZE_BYTES: Final = 4
 BLOCK: Final = 256
+WORTH_COMPARING: Final = 6  # fewer messages are read sooner than they are found to be alike
 
 
 @lru_cache(maxsize=32)
@@ -53,7 +54,7 @@ class Batch:
         """
         if not self.count and not self._read_count(data, start):
             return None
-        if not self._bodies:
+        if not self._bodies and self.count >= WORTH_COMPARING:
             stride = self._stride(data, start)
             if stride:
                 return self._cut(data, start, stride)

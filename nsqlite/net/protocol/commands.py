@@ -8,11 +8,12 @@ command's `body_rule`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import ClassVar, Final
 
 import attrs
 
-from nsqlite.names import is_valid_name
+from nsqlite.names import MAX_NAME_BYTES, is_valid_name
 from nsqlite.net.protocol.errors import (
     BadBodyError,
     BadChannelError,
@@ -201,8 +202,8 @@ def _auth(words: Sequence[bytes], _limits: Limits) -> Auth:
 def _sub(words: Sequence[bytes], _limits: Limits) -> Sub:
     _require(words, 2, "SUB", "parameters")
     topic = _topic(words[0], b"SUB")
-    channel = words[1].decode(errors="replace")
-    if not is_valid_name(channel):
+    channel = _valid_name(words[1]) if len(words[1]) <= MAX_NAME_BYTES else None
+    if channel is None:
         raise BadChannelError(b"SUB channel name " + quote(words[1]) + b" is not valid")
     return Sub(topic, channel)
 
@@ -308,10 +309,17 @@ def _id(raw: bytes) -> int:
 
 
 def _topic(raw: bytes, prefix: bytes) -> str:
-    name = raw.decode(errors="replace")
-    if not is_valid_name(name):
+    name = _valid_name(raw) if len(raw) <= MAX_NAME_BYTES else None
+    if name is None:
         raise BadTopicError(prefix + b" topic name " + quote(raw) + b" is not valid")
     return name
+
+
+@lru_cache(maxsize=1024)
+def _valid_name(raw: bytes) -> str | None:
+    """The name, or None if it is none. A publisher sends the same few again and again (benchmarks/net)."""
+    name = raw.decode(errors="replace")
+    return name if is_valid_name(name) else None
 
 
 def _require(words: Sequence[bytes], count: int, name: str, noun: str) -> None:
