@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nsqlite.clock import Clock
@@ -107,18 +108,24 @@ class Serving(Receiving):
         found: Delivery | None = self.locked(lambda _: _held(consumer).find(number))
         return found
 
-    def is_held_by_another(self, channel: Channel, number: int) -> bool:
-        """Whether an id is in flight to somebody else. O(deliveries in flight): only errors ask."""
+    def held_by_anybody(self, channel: Channel, numbers: Iterable[int]) -> set[int]:
+        """Which of some ids are in flight. O(deliveries in flight), however many are asked for: only errors ask."""
         now_ns = self._monotonic_ns()
+        wanted = sorted(set(numbers))
 
-        def look(broker: Broker) -> bool:
+        def look(broker: Broker) -> set[int]:
             broker.tick(channel, now_ns)
-            return any(
-                0 <= number - each.first_id < each.count and each.holds(_seq(each, number))
+            return {
+                number
                 for each in channel.deadlines.live()
-            )
+                for number in wanted[
+                    bisect_left(wanted, each.first_id) : bisect_left(wanted, each.first_id + each.count)
+                ]
+                if each.holds(_seq(each, number))
+            }
 
-        return bool(self.locked(look))
+        found: set[int] = self.locked(look)
+        return found
 
     def sample(self, channel: Channel, deliveries: Sequence[Delivery], is_wanted: Callable[[], bool]) -> None:
         """Throw away for the whole channel what a sampling client does not get."""

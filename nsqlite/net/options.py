@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -66,16 +67,21 @@ def _tuple(value: object) -> object:
 
 
 def _auth_addresses(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    wanted = "give several of host:port or http(s)://..., as a list"
-    if not isinstance(value, tuple):
-        raise InvalidOptionError(field.name, value, wanted)
-    for each in value:
-        try:
-            is_valid = each.startswith(("http://", "https://")) or isinstance(parse_address(each), tuple)
-        except (AttributeError, TypeError, ValueError):
-            is_valid = False
-        if not is_valid:
-            raise InvalidOptionError(field.name, value, wanted)
+    if not isinstance(value, tuple) or not all(map(_is_auth_address, value)):
+        raise InvalidOptionError(field.name, value, "give several of host:port or http(s)://..., as a list")
+
+
+def _is_auth_address(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        if not value.startswith(("http://", "https://")):
+            address = parse_address(value)
+            return isinstance(address, tuple) and bool(address[0])
+        parts = urlsplit(value)
+        return bool(parts.hostname) and parts.port != 0  # a port that is none raises
+    except ValueError:
+        return False
 
 
 @attrs.frozen(kw_only=True)

@@ -193,6 +193,8 @@ class Peer(asyncio.Protocol):
                 raise
             except ProtocolError as refusal:
                 self.refuse(refusal)
+                is_alive = True
+                left -= 1
                 continue
             if command is not None:
                 is_alive = True

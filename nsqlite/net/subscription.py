@@ -11,9 +11,9 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from nsqlite.clock import Handle
 from nsqlite.core.channel import Channel
 from nsqlite.core.consumer import Consumer
 from nsqlite.core.delivery import Delivery
@@ -102,6 +102,7 @@ class Subscription:
         self._sample_rate = agreement.sample_rate
         self._is_loading = False
         self._is_closed = False
+        self._alarm: Handle | None = None
         self._alarm_ns = NEVER
         self.channel = channel
         self.consumer = WireConsumer(describe, agreement.msg_timeout_ns, self._waker)
@@ -115,11 +116,11 @@ class Subscription:
             return
         try:
             deliveries, until_ns, missing = self._engine.pull(self.channel, self.consumer, self._waker, BUDGET_BYTES)
+            if deliveries:
+                self._send(deliveries)
         except NsqliteError as error:
             self._refused(error)
             return
-        if deliveries:
-            self._send(deliveries)
         if missing >= 0:
             self._load(missing)
         elif until_ns == 0:
@@ -134,7 +135,7 @@ class Subscription:
             log.error("%s", error, extra={"event": "damaged_record", "topic": error.topic})
             self._waker.wake()
         else:
-            raise error
+            self._peer.failed(error)
 
     def _woken(self) -> None:
         if self._is_closed or self._is_loading or self._peer.is_choked:
@@ -187,13 +188,14 @@ class Subscription:
             self.pump()
 
     def _set_alarm(self, until_ns: int) -> None:
-        """Look again at a time. One that was set for later stays: it finds nothing, and sets another."""
+        """Look again at a time, and not at the later one that was set before."""
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._alarm_ns = until_ns
-        self._engine.clock.call_at(self._door.loop, until_ns, partial(self._alarmed, until_ns))
+        self._alarm = self._engine.clock.call_at(self._door.loop, until_ns, self._alarmed)
 
-    def _alarmed(self, at_ns: int) -> None:
-        if at_ns == self._alarm_ns:
-            self._alarm_ns = NEVER
+    def _alarmed(self) -> None:
+        self._alarm, self._alarm_ns = None, NEVER
         self._woken()
 
     # -- answers in -----------------------------------------------------------------------
@@ -204,8 +206,9 @@ class Subscription:
 
     def finish(self, command: Fin) -> list[ProtocolError]:
         """FIN, as many as came together; what could not be finished."""
-        missed = self._engine.finish_numbers(self.channel, self.consumer, command.numbers)
-        return [self._not_held(FinFailedError, "FIN", command.numbers[at], command.raw) for at in missed]
+        numbers = command.numbers
+        missed = [numbers[at] for at in self._engine.finish_numbers(self.channel, self.consumer, numbers)]
+        return self._not_held(FinFailedError, "FIN", missed, command.raw) if missed else []
 
     def requeue(self, command: Req) -> None:
         """REQ.
@@ -215,7 +218,7 @@ class Subscription:
         """
         delay_ns = command.delay_ms * MILLISECOND_NS
         if not self._engine.requeue_number(self.channel, self.consumer, command.number, delay_ns):
-            raise self._not_held(ReqFailedError, "REQ", command.number, command.raw)
+            raise self._not_held(ReqFailedError, "REQ", [command.number], command.raw)[0]
 
     def touch(self, command: Touch) -> None:
         """TOUCH.
@@ -224,18 +227,29 @@ class Subscription:
             TouchFailedError: The client does not hold it.
         """
         if not self._engine.touch_number(self.channel, self.consumer, command.number):
-            raise self._not_held(TouchFailedError, "TOUCH", command.number, command.raw)
+            raise self._not_held(TouchFailedError, "TOUCH", [command.number], command.raw)[0]
 
-    def _not_held(self, kind: type[ProtocolError], name: str, number: int, raw: bytes) -> ProtocolError:
-        is_elsewhere = self._engine.is_held_by_another(self.channel, number)
-        why = b"client does not own message" if is_elsewhere else b"ID not in flight"
-        return kind(name.encode() + b" " + (raw or b"%016x" % number) + b" failed " + why)
+    def _not_held(
+        self, kind: type[ProtocolError], name: str, numbers: Sequence[int], raw: bytes
+    ) -> list[ProtocolError]:
+        elsewhere = self._engine.held_by_anybody(self.channel, numbers)
+        return [
+            kind(
+                name.encode()
+                + b" "
+                + (raw or b"%016x" % number)
+                + (b" failed client does not own message" if number in elsewhere else b" failed ID not in flight")
+            )
+            for number in numbers
+        ]
 
     # -- the end --------------------------------------------------------------------------
 
     async def close(self) -> None:
         """Leave the channel; what the client holds stays in flight until its time is over, as in nsqd."""
         self._is_closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()  # it may be for a day that a deferred message waits, and holds all of the client
         self.stop_waiting()
         if self._engine.detach_consumer(self.channel, self.consumer):
             await self._door.run(lambda: ChangeChannel(self.channel, layout.CHANNEL_DELETED))

@@ -63,6 +63,7 @@ class TcpServer:
         self._server: Any = None
         self._socket_inode = 0
         self._is_full_told = False
+        self._is_closing = False
         self._is_empty = asyncio.Event()
 
     async def start(self) -> None:
@@ -112,8 +113,8 @@ class TcpServer:
 
     def admit(self, peer: Peer) -> bool:
         """Whether a new connection may stay."""
-        if self._server is None:
-            return False  # it came while the listener was closed
+        if self._is_closing:
+            return False  # it came at the last moment
         limit = self.options.max_connections
         if limit and len(self._peers) >= limit:
             if not self._is_full_told:
@@ -150,6 +151,7 @@ class TcpServer:
         """Accept nothing more, carry out what was read, and end all connections."""
         if self._server is None:
             return
+        self._is_closing = True
         self._server.close()
         self._server = None
         self.engine.producers.remove(self._producers)

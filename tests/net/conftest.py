@@ -1,0 +1,56 @@
+"""Certificates, made when the tests run, so that none in the tree expires."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+import trustme
+
+
+@attrs.frozen
+class PemFiles:
+    """Paths of a certificate and its key."""
+
+    cert: str
+    key: str
+
+
+@pytest.fixture(scope="session")
+def _authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def certificate_authority(_authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of the authority that signed the other two."""
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    _authority.cert_pem.write_to_path(path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def server_certificate(_authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> PemFiles:
+    """What a server for localhost and 127.0.0.1 shows."""
+    leaf = _authority.issue_cert("localhost", "127.0.0.1")
+    return _written(leaf, tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(scope="session")
+def client_certificate(_authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> PemFiles:
+    """What a client called Bob shows."""
+    leaf = _authority.issue_cert("bob@example.com", common_name="bob")
+    return _written(leaf, tmp_path_factory.mktemp("client"))
+
+
+@pytest.fixture(scope="session")
+def foreign_certificate(tmp_path_factory: pytest.TempPathFactory) -> PemFiles:
+    """What a client shows that another authority knows."""
+    leaf = trustme.CA().issue_cert("eve@example.com", common_name="eve")
+    return _written(leaf, tmp_path_factory.mktemp("foreign"))
+
+
+def _written(leaf: trustme.LeafCert, folder: Path) -> PemFiles:
+    files = PemFiles(str(folder / "cert.pem"), str(folder / "key.pem"))
+    (folder / "cert.pem").write_bytes(b"".join(each.bytes() for each in leaf.cert_chain_pems))
+    leaf.private_key_pem.write_to_path(files.key)
+    return files
