@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from tests.crash.runner import KILLS_A_STORE, CrashError, run_seed
+from tests.crash.tcp_runner import run_seed_over_tcp
 
 LEVELS = ("fsync", "commit")
 
@@ -20,6 +21,7 @@ def main() -> int:
     parser.add_argument("--cycles", type=int, default=1000, help="processes to kill")
     parser.add_argument("--seed", type=int, help="the first seed; by chance if not given")
     parser.add_argument("--level", choices=LEVELS, help="only this durability, and only this seed")
+    parser.add_argument("--tcp", action="store_true", help="kill a node with a listener, and talk to it over TCP")
     parser.add_argument("--keep-going", action="store_true", help="show every failure, not only the first")
     wanted = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 31) if wanted.seed is None else wanted.seed
@@ -30,7 +32,10 @@ def main() -> int:
     print(f"seed {seed}: {wanted.cycles} cycles", flush=True)
     began, cycles, failed = time.monotonic(), 0, 0
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        running = [pool.submit(run_seed, at, level, kills=kills) for at, level, kills in jobs]
+        running = [
+            pool.submit(run_seed_over_tcp if wanted.tcp else run_seed, at, level, kills=kills)
+            for at, level, kills in jobs
+        ]
         for done in as_completed(running):
             try:
                 cycles += done.result()

@@ -58,7 +58,8 @@ def owed_seqs(story: Story) -> dict[int, dict[int, bytes]]:
         for channel in topic.channels.values():
             if not channel.is_volatile:
                 seqs |= set(range(channel.cursor, topic.routed)) - set(topic.stepped)
-                seqs |= {seq for delivery in channel.deadlines.live() for seq in delivery.seqs()} | set(channel.excepted)
+                seqs.update(seq for delivery in channel.deadlines.live() for seq in delivery.seqs())
+                seqs |= set(channel.excepted)
         runs = [run for run in topic.log.runs if run is not None]
         owed[topic.number] = {
             seq: run.frame(seq - run.first_seq)
