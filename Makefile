@@ -18,13 +18,13 @@ ARGS ?=
 
 help:
 	@echo "make test              everything that guards the house: tests, lint, types, contracts, documents"
-	@echo "make test-interop      a node beside NSQ's own programs and clients; needs Go"
+	@echo "make test-interop      a node beside NSQ's own programs and clients; needs Go and Node"
 	@echo "make demo              a real job, killed half-way, with nothing lost"
 	@echo "make lint              lint, format, types and import contracts only"
 	@echo "make format            rewrite what the formatter and the linter can"
 	@echo "make bench ROWS=...    the speed and memory table, or some of its rows"
 	@echo "make bench-net ROWS=.. the same for the listener, beside the real nsqd; needs Go"
-	@echo "make crash CYCLES=...  kill a process again and again, and look at what it left"
+	@echo "make crash CYCLES=...  kill a process again and again, and look at what it left; ARGS=--tcp over TCP"
 	@echo "make power IMAGES=...  cut the power at any moment, and open what is left"
 	@echo "make fuzz SECONDS=...  feed the protocol's parser what nobody would send"
 	@echo "make peers             build NSQ's own programs into build/peers; needs Go"
@@ -45,6 +45,10 @@ help:
 .venv/bench: pyproject.toml nsqlite/_version.py | .venv/bin/python
 	@$(PIP) --editable '.[bench]'
 	@touch .venv/runtime $@
+
+.venv/interop: pyproject.toml nsqlite/_version.py | .venv/bin/python
+	@$(PIP) --editable '.[dev,interop]'
+	@touch .venv/runtime .venv/dev $@
 
 .venv/bench-net: pyproject.toml nsqlite/_version.py | .venv/bin/python
 	@$(PIP) --editable '.[net]'
@@ -70,8 +74,8 @@ peers: build/peers/.built
 test: .venv/dev
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
 
-# Not a part of `make test`: these need Go and wait for real heartbeats.
-test-interop: .venv/dev peers
+# Not a part of `make test`: these need Go and Node, and wait for real heartbeats.
+test-interop: .venv/interop peers
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal tests/interop $(ARGS)
 
 lint: .venv/dev
@@ -94,7 +98,7 @@ bench-net: .venv/bench-net peers
 	@$(BIN)/python -m benchmarks.net $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 crash: .venv/dev
-	@$(BIN)/python -m tests.crash --cycles $(CYCLES)
+	@$(BIN)/python -m tests.crash --cycles $(CYCLES) $(ARGS)
 
 power: .venv/dev
 	@$(BIN)/python -m tests.power --images $(IMAGES)
