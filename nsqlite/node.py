@@ -9,8 +9,6 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Final, Literal
 
-import attrs
-
 from nsqlite.bodies import BytesLike, Seconds, check_bodies, check_body, delay_to_ns, timeout_to_ns
 from nsqlite.clock import Clock
 from nsqlite.core.channel import Channel as CoreChannel
@@ -31,7 +29,7 @@ from nsqlite.lifetime import forget_engine, open_engine
 from nsqlite.message import HeldMessage, Message
 from nsqlite.names import check_channel_name, check_topic_name
 from nsqlite.ops import ChangeChannel, ChangeTopic, MakeTopic, Op, Publish
-from nsqlite.options import Options
+from nsqlite.options import Options, merged
 from nsqlite.reporting import backup, channel_counts, node_stats
 from nsqlite.stats import NodeStats
 from nsqlite.storage import layout
@@ -42,21 +40,6 @@ _client_numbers: Final = count(1)
 def next_client_id() -> str:
     """A consumer's number in this process."""
     return str(next(_client_numbers))
-
-
-def make_options(options: Options | None, fields: dict[str, Any]) -> Options:
-    """Options from what `open` was given.
-
-    Raises:
-        InvalidOptionError: For a name that is no option, or a value out of range.
-    """
-    if options is not None and not isinstance(options, Options):
-        raise InvalidOptionError("options", options, "give an nsqlite.Options")
-    known = {field.name for field in attrs.fields(Options)}
-    for name, value in fields.items():
-        if name not in known:
-            raise InvalidOptionError(name, value, "there is no such option; see nsqlite.Options")
-    return attrs.evolve(options if options is not None else Options(), **fields)
 
 
 def open(  # noqa: A001  # the name a user expects: nsqlite.open
@@ -91,7 +74,7 @@ def open(  # noqa: A001  # the name a user expects: nsqlite.open
     """
     if durability is not None:
         fields["durability"] = durability
-    return Node(open_engine(path, make_options(options, fields), clock))
+    return Node(open_engine(path, merged(Options, options, fields, name="nsqlite.Options"), clock))
 
 
 class Node:

@@ -8,7 +8,7 @@ import socket
 import zlib
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import attrs
 
@@ -20,6 +20,7 @@ MIB: Final = 1024 * KIB
 SECOND_NS: Final = 1_000_000_000
 MAX_SECONDS: Final = 1e9
 Durability = Literal["fsync", "commit", "memory"]
+_OptionsType = TypeVar("_OptionsType")
 JournalWrites = Literal["auto", "mapped", "pwrite"]
 
 
@@ -91,6 +92,21 @@ def optional(check: Callable[..., None]) -> Callable[..., None]:
             check(instance, field, value)
 
     return either
+
+
+def merged(kind: type[_OptionsType], given: _OptionsType | None, fields: dict[str, Any], *, name: str) -> _OptionsType:
+    """Options of a kind, with single ones laid over those given all at once.
+
+    Raises:
+        InvalidOptionError: For what is no such option, or a value out of range.
+    """
+    if given is not None and not isinstance(given, kind):
+        raise InvalidOptionError("options", given, f"give an {name}")
+    known = {field.name for field in attrs.fields(kind)}  # type: ignore[arg-type]  # kinds are attrs classes
+    for field, value in fields.items():
+        if field not in known:
+            raise InvalidOptionError(field, value, f"there is no such option; see {name}")
+    return attrs.evolve(given if given is not None else kind(), **fields)  # type: ignore[misc]  # the same
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ from nsqlite.core.consumer import Consumer
 from nsqlite.core.delivery import Delivery
 from nsqlite.core.held import Held
 from nsqlite.core.timers import NEVER
-from nsqlite.gate import State
+from nsqlite.gate import refuse_deleted
 from nsqlite.options import Options
 from nsqlite.receiving import Receiving
 from nsqlite.stats import ClientStats
@@ -49,47 +49,35 @@ class Serving(Receiving):
             ClosedError: The channel or the node is gone.
         """
         now_ns = self._monotonic_ns()
-        with self.lock:
-            if self._is_busy or self.state is not State.OPEN or channel.is_deleted:
-                self._refuse(None, channel)
-            self._is_busy = True
-            try:
-                deliveries = self._take(channel, NEVER, consumer, now_ns, budget_bytes)
-                missing = channel.missing
-                until_ns = channel.next_due_ns if missing < 0 else 0
-                if missing < 0 and consumer.room:
-                    if channel.depth and not channel.is_paused:
-                        until_ns = 0
-                    elif waiter not in channel.waits:
-                        self.broker.wait(channel, waiter, until_ns, consumer)
-            except BaseException as error:
-                self._break(error)
-                raise
-            finally:
-                self._is_busy = False
-        if self.broker.wakes:
-            self.wake()
-        return deliveries, until_ns, missing
+
+        def pull(broker: Broker) -> tuple[list[Delivery], int, int]:
+            refuse_deleted(channel)
+            deliveries = self._take(channel, NEVER, consumer, now_ns, budget_bytes)
+            missing = channel.missing
+            until_ns = channel.next_due_ns if missing < 0 else 0
+            if missing < 0 and consumer.room:
+                if channel.depth and not channel.is_paused:
+                    until_ns = 0
+                elif waiter not in channel.waits:
+                    broker.wait(channel, waiter, until_ns, consumer)
+            return deliveries, until_ns, missing
+
+        pulled: tuple[list[Delivery], int, int] = self.locked(pull)
+        self.wake()
+        return pulled
 
     def finish_numbers(self, channel: Channel, consumer: Consumer, numbers: Sequence[int]) -> list[int]:
         """Finish what a client names by id; return the indexes of those it does not hold. Hot."""
         now_ns = self._monotonic_ns()
-        with self.lock:
-            if self._is_busy or self.state is not State.OPEN:
-                self._refuse()
-            self._is_busy = True
-            try:
-                if now_ns >= channel.next_due_ns:
-                    self.broker.tick(channel, now_ns)
-                missed = _finish(channel, _held(consumer), numbers)
-                self._answered()
-            except BaseException as error:
-                self._break(error)
-                raise
-            finally:
-                self._is_busy = False
-        if self.broker.wakes:
-            self.wake()
+
+        def finish(broker: Broker) -> list[int]:
+            broker.tick(channel, now_ns)
+            missed = _finish(channel, _held(consumer), numbers)
+            self._answered()
+            return missed
+
+        missed: list[int] = self.locked(finish)
+        self.wake()
         return missed
 
     def requeue_number(self, channel: Channel, consumer: Consumer, number: int, delay_ns: int) -> bool:

@@ -8,13 +8,12 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import Any
 
-import attrs
-
 from nsqlite import aio
 from nsqlite.errors import InvalidOptionError
 from nsqlite.net.options import ListenerOptions
 from nsqlite.net.tcp_server import TcpServer
 from nsqlite.node import Node
+from nsqlite.options import merged
 
 
 def listen(node: Node, *, options: ListenerOptions | None = None, **fields: Any) -> Listener:
@@ -28,6 +27,7 @@ def listen(node: Node, *, options: ListenerOptions | None = None, **fields: Any)
     Raises:
         InvalidOptionError: An option is unknown or out of its range.
         ListenError: The address cannot be had.
+        NodeClosedError, NodeFailedError: The node is closed, or broken.
 
     Example:
         >>> import nsqlite, nsqlite.net
@@ -38,28 +38,13 @@ def listen(node: Node, *, options: ListenerOptions | None = None, **fields: Any)
     given: object = node
     if not isinstance(given, Node):
         raise InvalidOptionError("node", given, "give the node of nsqlite.open; in a loop use nsqlite.net.serve")
-    return Listener(given, make_options(options, fields))
+    return Listener(given, _merged(options, fields))
 
 
 def serve(node: Node | aio.Node, *, options: ListenerOptions | None = None, **fields: Any) -> Serving:
     """As `listen`, in the running loop: ``async with nsqlite.net.serve(node) as listener``."""
     plain = node._node if isinstance(node, aio.Node) else node
-    return Serving(plain, make_options(options, fields))
-
-
-def make_options(options: ListenerOptions | None, fields: dict[str, Any]) -> ListenerOptions:
-    """Options from what `listen` was given.
-
-    Raises:
-        InvalidOptionError: For a name that is no option, or a value out of range.
-    """
-    if options is not None and not isinstance(options, ListenerOptions):
-        raise InvalidOptionError("options", options, "give an nsqlite.net.ListenerOptions")
-    known = {field.name for field in attrs.fields(ListenerOptions)}
-    for name, value in fields.items():
-        if name not in known:
-            raise InvalidOptionError(name, value, "there is no such option; see nsqlite.net.ListenerOptions")
-    return attrs.evolve(options if options is not None else ListenerOptions(), **fields)
+    return Serving(plain, _merged(options, fields))
 
 
 class Listener:
@@ -170,6 +155,10 @@ class LoopListener:
     async def close(self) -> None:
         """See Listener.close."""
         await asyncio.shield(self._server.close())
+
+
+def _merged(options: ListenerOptions | None, fields: dict[str, Any]) -> ListenerOptions:
+    return merged(ListenerOptions, options, fields, name="nsqlite.net.ListenerOptions")
 
 
 def new_loop(options: ListenerOptions) -> asyncio.AbstractEventLoop:

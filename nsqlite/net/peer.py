@@ -6,7 +6,8 @@
 A peer reads on only while it can work on what it reads: a command that waits, or a socket
 that does not take answers, stops the reading. So a connection holds at most one command
 (`max_body_size`), what was read ahead (READ_AHEAD_BYTES and what one read gave), what the
-socket has not taken (WRITE_HIGH_BYTES and one budget of messages), and its answers to one turn.
+socket has not taken (WRITE_HIGH_BYTES and one budget of messages), and its answers to one turn
+(up to four times what it read for it: a FIN is shorter than its refusal).
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from nsqlite.net.layers import Layers
 from nsqlite.net.lifeline import Lifeline
 from nsqlite.net.outgoing import Outgoing
 from nsqlite.net.protocol import wire
+from nsqlite.net.protocol.commands import MpubBegun
 from nsqlite.net.protocol.compression import LayerError
 from nsqlite.net.protocol.connection import Connection, LineTooLongError, State
-from nsqlite.net.protocol.errors import ProtocolError
+from nsqlite.net.protocol.errors import IdentifyFailedError, ProtocolError
 from nsqlite.net.protocol.negotiation import Agreement, unidentified
 from nsqlite.net.session import Session
 from nsqlite.net.upgrade import Upgrade
@@ -50,6 +52,7 @@ class Peer(asyncio.Protocol):
         agreement: What IDENTIFY settled, or what holds without it.
         is_choked: Whether the socket does not take what is written.
         may_pump: Whether something in this round may have made room for messages.
+        may_linger: Whether a client that is still writing gets a moment to read why it is left.
         tls_description: Once the connection is encrypted.
     """
 
@@ -60,6 +63,7 @@ class Peer(asyncio.Protocol):
         self.loop = server.door.loop
         self.is_choked = False
         self.may_pump = False
+        self.may_linger = True
         self.tls_description: TlsDescription | None = None
         self._holds = 0
         self._has_eof = False
@@ -100,7 +104,9 @@ class Peer(asyncio.Protocol):
                 self._upgrade.proceed()
         else:
             self.connection.receive(data)
-        if not self._is_scheduled:
+        if self._is_scheduled:
+            self._throttle()  # now: uvloop reads a socket up to 32 times before anything that is scheduled runs
+        else:
             self.go_on()
 
     def eof_received(self) -> bool:
@@ -115,6 +121,7 @@ class Peer(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._is_lost = self._is_closing = self.is_choked = True
+        self.session.leave()
         self._lifeline.stop()
         self.outgoing.shut()
         if self._upgrade is not None:
@@ -147,9 +154,9 @@ class Peer(asyncio.Protocol):
         return self._holds > 0
 
     @property
-    def is_lost(self) -> bool:
-        """Whether there is no connection any more."""
-        return self._is_lost
+    def is_closing(self) -> bool:
+        """Whether no command is carried out any more."""
+        return self._is_closing
 
     @property
     def state(self) -> State:
@@ -162,7 +169,7 @@ class Peer(asyncio.Protocol):
         try:
             is_idle = self._carry_out()
         except LineTooLongError:
-            self.give_up()  # as nsqd: without a word
+            self.close()  # as nsqd: without a word
             return
         except LayerError as error:
             self.garbled(error)
@@ -197,7 +204,7 @@ class Peer(asyncio.Protocol):
                 left -= 1
                 continue
             if command is not None:
-                is_alive = True
+                is_alive = is_alive or type(command) is not MpubBegun  # whose body must come within the same time
                 left -= 1
             elif self._read_layers():
                 left -= CHUNK_COST
@@ -268,12 +275,19 @@ class Peer(asyncio.Protocol):
         self.outgoing.answer(frame)
 
     def agree(self, agreement: Agreement, reply: bytes) -> None:
-        """Answer an IDENTIFY, and change to what was agreed."""
+        """Answer an IDENTIFY, and change to what was agreed.
+
+        Raises:
+            IdentifyFailedError: The connection has changed already: each layer costs memory, so there is one of each.
+        """
+        is_upgrade = agreement.tls or agreement.snappy or agreement.deflate
+        if is_upgrade and self.layers:
+            raise IdentifyFailedError("IDENTIFY failed upgraded already")
         self.agreement = agreement
         self.connection.has_heartbeats = agreement.heartbeat_interval_ns > 0
         self._lifeline.restart()
         self.reply(wire.frame(wire.RESPONSE, reply))
-        if agreement.tls or agreement.snappy or agreement.deflate:
+        if is_upgrade:
             self.outgoing.flush()
             self.connection.discard()
             self._upgrade = Upgrade(self, self._upgraded)
@@ -308,6 +322,9 @@ class Peer(asyncio.Protocol):
 
     def finish(self) -> None:
         """Expect nothing more: carry out what was read, answer it, and close."""
+        if self._upgrade is not None or (self._is_closing and not self.may_linger):
+            self.give_up()  # there is nobody to shake hands with, and nothing was said that could be answered
+            return
         self._is_draining = True
         self.connection.receive_eof()
         if not self._is_scheduled:
@@ -324,9 +341,10 @@ class Peer(asyncio.Protocol):
         self.outgoing.flush()
         self.outgoing.shut()
         self._is_closing = self.is_choked = True
+        self.session.leave()
         self.connection.discard()
         self._lifeline.stop()
-        if self._has_eof:
+        if self._has_eof or not self.may_linger:
             self.transport.close()
         else:
             if self._is_reading_paused:
@@ -341,13 +359,14 @@ class Peer(asyncio.Protocol):
         self.close()
 
     def garbled(self, error: LayerError) -> None:
-        """End, because TLS or compression is broken or over; no frame could be read any more."""
+        """End, because TLS or compression is broken or over: no command could be read any more."""
         if not error.is_end:
             log.debug("%s: %s", self.remote_address, error, extra={"event": "connection_garbled"})
-        self.give_up()
+        self.close()
 
     def give_up(self) -> None:
         """End at once, whatever is on its way."""
         self._is_closing = self.is_choked = True
+        self.session.leave()
         if not self._is_lost:
             self.transport.abort()

@@ -263,8 +263,8 @@ class Session:
                 raise SubFailedError(f"SUB failed consumers for {names} exceeds limit of {error.limit}") from error
             except (StoreError, ClosedError, NodeFailedError) as error:
                 raise SubFailedError(f"SUB failed {_cause(error)}") from error
-            if self._peer.is_lost:  # meanwhile, and whoever takes it off its channel has passed by
-                await self.close()
+            if self._peer.is_closing:  # meanwhile, and whoever takes it off its channel has passed by
+                self.leave()
             self._peer.reply(wire.OK)
             return
         raise SubFailedError("SUB failed to deleted topic/channel")
@@ -343,10 +343,10 @@ class Session:
             pub_counts=tuple(PubCount(topic, count) for topic, count in list(self.pub_counts.items())),
         )
 
-    async def close(self) -> None:
-        """Let go of what the client had."""
-        if self.subscription is not None:
-            await self.subscription.close()
+    def leave(self) -> None:
+        """Take part in nothing any more."""
+        if self.subscription is not None and self.subscription.leave():
+            self._server.begin(self.subscription.delete_channel())
 
 
 def _cause(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from nsqlite.clock import Handle
@@ -55,11 +56,12 @@ class WireConsumer(Consumer):
 class Waker:
     """Has a subscription look for messages, from whatever thread; many calls in one round are one look."""
 
-    __slots__ = ("_is_called", "_look", "_loop", "_thread")
+    __slots__ = ("_is_called", "_look", "_loop", "_pass_on", "_thread")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, look: Callable[[], None], pass_on: Callable[[], None]) -> None:
         self._loop = loop
         self._look = look
+        self._pass_on = pass_on
         self._thread = threading.get_ident()
         self._is_called = False
 
@@ -68,13 +70,14 @@ class Waker:
         if self._is_called:
             return
         self._is_called = True
-        if threading.get_ident() == self._thread:
-            self._loop.call_soon(self._run)
-            return
         try:
-            self._loop.call_soon_threadsafe(self._run)
-        except RuntimeError:
-            pass  # the loop is closed, and its listener has taken this waiter off its channel
+            if threading.get_ident() == self._thread:
+                self._loop.call_soon(self._run)
+            else:
+                self._loop.call_soon_threadsafe(self._run)
+        except RuntimeError:  # the loop was closed before its listener: nobody looks here any more, but others may
+            self._is_called = False
+            self._pass_on()
 
     def _run(self) -> None:
         self._is_called = False
@@ -98,7 +101,7 @@ class Subscription:
         self._peer = peer
         self._door = door
         self._engine = door.engine
-        self._waker = Waker(door.loop, self._woken)
+        self._waker = Waker(door.loop, self._woken, self.stop_waiting)
         self._sample_rate = agreement.sample_rate
         self._is_loading = False
         self._is_closed = False
@@ -245,11 +248,18 @@ class Subscription:
 
     # -- the end --------------------------------------------------------------------------
 
-    async def close(self) -> None:
-        """Leave the channel; what the client holds stays in flight until its time is over, as in nsqd."""
+    def leave(self) -> bool:
+        """Leave the channel; whether it is to go with its last client. Twice is fine.
+
+        What the client holds stays in flight until its time is over, as in nsqd.
+        """
         self._is_closed = True
         if self._alarm is not None:
             self._alarm.cancel()  # it may be for a day that a deferred message waits, and holds all of the client
         self.stop_waiting()
-        if self._engine.detach_consumer(self.channel, self.consumer):
+        return self._engine.detach_consumer(self.channel, self.consumer)
+
+    async def delete_channel(self) -> None:
+        """Delete the channel that the last client has left."""
+        with suppress(NsqliteError):  # somebody else was first, or the node is closed
             await self._door.run(lambda: ChangeChannel(self.channel, layout.CHANNEL_DELETED))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nsqlite.door import Door
 from nsqlite.engine import Engine
-from nsqlite.errors import ListenError, NsqliteError
+from nsqlite.errors import ListenError
 from nsqlite.net.options import ListenerOptions, parse_address
 from nsqlite.net.peer import Peer
 from nsqlite.net.protocol.commands import Limits
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nsqlite.net.auth import AuthServers
 
 BACKLOG: Final = 1024
-DRAIN_SECONDS: Final = 10.0
+DRAIN_SECONDS: Final = 5.0  # of real time, whatever the node's clock says: closing may not hang
 log: Final = logging.getLogger("nsqlite")
 
 
@@ -71,7 +71,9 @@ class TcpServer:
 
         Raises:
             ListenError: The address cannot be had.
+            NodeClosedError, NodeFailedError: The node could serve nobody.
         """
+        self.engine.locked(lambda _: None)
         address = parse_address(self.options.tcp_address)
         try:
             if isinstance(address, str):
@@ -125,14 +127,12 @@ class TcpServer:
         return True
 
     def forget(self, peer: Peer) -> None:
-        """Let a lost connection go, with its place in its channel."""
+        """Let a lost connection go."""
         self._peers.discard(peer)
         if 2 * len(self._peers) <= self.options.max_connections:
             self._is_full_told = False  # not before: many who come and go at the limit are one line
         if not self._peers:
             self._is_empty.set()
-        if peer.session.subscription is not None:
-            self.begin(self._leave(peer))
 
     def begin(self, work: Coroutine[Any, Any, None], *, may_be_cancelled: bool = False) -> None:
         """Run something beside the connections that ends before the listener does."""
@@ -143,10 +143,6 @@ class TcpServer:
             self._commands.add(task)
             task.add_done_callback(self._commands.discard)
 
-    async def _leave(self, peer: Peer) -> None:
-        with suppress(NsqliteError):  # the node is closed, or failed: it has no consumers any more
-            await peer.session.close()
-
     async def close(self) -> None:
         """Accept nothing more, carry out what was read, and end all connections."""
         if self._server is None:
@@ -156,35 +152,36 @@ class TcpServer:
         self._server = None
         self.engine.producers.remove(self._producers)
         self._unlink_socket()
+        await _rounds()  # who was accepted in this very moment is refused
         for peer in list(self._peers):
+            peer.may_linger = False
             peer.finish()
-        await self._drained()
+        if self._peers:
+            self._is_empty.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_empty.wait(), DRAIN_SECONDS)
         for peer in list(self._peers):
             peer.give_up()
         for task in self._commands:
             task.cancel()  # what it promised is kept or not, never by half; nobody is there to be told
-        await asyncio.sleep(0)  # connections that were given up are told so in the next round
+        await _rounds()  # connections that were given up are told so
         while self._tasks:
             await asyncio.wait(self._tasks)
         if self.auth is not None:
             await self.auth.close()
         self.door.close()
 
-    async def _drained(self) -> None:
-        """Wait until all connections have ended, for a while."""
-        clock = self.engine.clock
-        at_ns = clock.monotonic_ns() + int(DRAIN_SECONDS * SECOND_NS)
-        alarm = clock.call_at(self.door.loop, at_ns, self._is_empty.set)
-        if self._peers:
-            self._is_empty.clear()
-            await self._is_empty.wait()
-        alarm.cancel()
-
     def _unlink_socket(self) -> None:
         if isinstance(self.address, str):
             with suppress(OSError):
                 if os.stat(self.address).st_ino == self._socket_inode:  # nobody has taken its place
                     os.unlink(self.address)
+
+
+async def _rounds() -> None:
+    """Let the loop go on with the connections that it opens or closes, which takes it up to four rounds."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def _is_answered(path: str) -> bool:

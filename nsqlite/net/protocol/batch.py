@@ -28,20 +28,22 @@ def _block(size: int, count: int) -> struct.Struct:
 
 
 class Batch:
-    """One MPUB on its way in.
+    """One MPUB on its way in. Holds nothing of it, so that half a batch costs its bytes and no more.
 
     Attributes:
         size_bytes: What it took, once it is complete.
     """
 
-    __slots__ = ("_bodies", "_limits", "_position", "count", "size_bytes")
+    __slots__ = ("_alike", "_is_mixed", "_limits", "_position", "_seen", "count", "size_bytes")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.count = 0
         self.size_bytes = 0
         self._position = _SIZE_BYTES  # of the next message's size
-        self._bodies: list[bytes] = []
+        self._seen = 0  # messages in front of that
+        self._alike = 0  # messages at the front that are found to be alike
+        self._is_mixed = False
 
     def read(self, data: bytes | bytearray, start: int) -> list[bytes] | None:
         """The bodies, if all of the batch is in `data` from `start` on; None if more must arrive.
@@ -54,12 +56,13 @@ class Batch:
         """
         if not self.count and not self._read_count(data, start):
             return None
-        if not self._bodies and self.count >= WORTH_COMPARING:
+        if not self._is_mixed and self.count >= WORTH_COMPARING:
             stride = self._stride(data, start)
             if stride:
                 return self._cut(data, start, stride)
             if stride is None:
                 return None
+            self._is_mixed = True
         return self._read_each(data, start)
 
     def _read_count(self, data: bytes | bytearray, start: int) -> bool:
@@ -82,8 +85,9 @@ class Batch:
         whole = min(self.count, here // stride)
         if self.count * stride + _SIZE_BYTES > self._limits.max_body_size:
             return 0
-        if not has_stride(data, stride, whole, at):
+        if not has_stride(data, stride, whole - self._alike, at + self._alike * stride):
             return 0
+        self._alike = whole
         if whole == self.count:
             return stride
         return None if self._next_is_alike(data, at + whole * stride, size) else 0
@@ -103,19 +107,32 @@ class Batch:
         return bodies
 
     def _read_each(self, data: bytes | bytearray, start: int) -> list[bytes] | None:
-        bodies = self._bodies
+        is_first_look = not self._seen
+        bodies: list[bytes] = []
         end = len(data)
-        while len(bodies) < self.count:
+        while self._seen < self.count:
             at = start + self._position
             if end - at < _SIZE_BYTES:
                 return None
-            size = self._size(data, at, len(bodies))
+            size = self._size(data, at, self._seen)
             if end - at - _SIZE_BYTES < size:
                 return None
             body = data[at + _SIZE_BYTES : at + _SIZE_BYTES + size]
             bodies.append(body if type(body) is bytes else bytes(body))
             self._position += _SIZE_BYTES + size
+            self._seen += 1
         self.size_bytes = self._position
+        return bodies if is_first_look else self._cut_each(data, start)
+
+    def _cut_each(self, data: bytes | bytearray, start: int) -> list[bytes]:
+        """Bodies of all sizes, which were looked at when they came."""
+        view = memoryview(data)
+        bodies: list[bytes] = []
+        at = start + _SIZE_BYTES
+        for _ in range(self.count):
+            size = _COUNT.unpack_from(data, at)[0]
+            bodies.append(bytes(view[at + _SIZE_BYTES : at + _SIZE_BYTES + size]))
+            at += _SIZE_BYTES + size
         return bodies
 
     def _size(self, data: bytes | bytearray, at: int, index: int) -> int:
@@ -135,7 +152,7 @@ class Batch:
         if not self.count:
             return BadBodyError("MPUB failed to read message count")
         self._read_each(data, start)
-        index = len(self._bodies)
+        index = self._seen
         if len(data) - start - self._position < _SIZE_BYTES:
             return BadMessageError(f"MPUB failed to read message({index}) body size")
         return BadMessageError("MPUB failed to read message body")
