@@ -206,6 +206,8 @@ class Subscription:
     def set_ready(self, count: int) -> None:
         """RDY."""
         self._engine.set_ready(self.channel, self.consumer, count)
+        if not self.consumer.room:
+            self._peer.outgoing.flush()  # nothing will come that could take along what waits there
 
     def finish(self, command: Fin) -> list[ProtocolError]:
         """FIN, as many as came together; what could not be finished."""

@@ -148,11 +148,10 @@ class TcpServer:
         if self._server is None:
             return
         self._is_closing = True
-        self._server.close()
-        self._server = None
+        server, self._server = self._server, None
         self.engine.producers.remove(self._producers)
+        await self._stop_accepting(server)
         self._unlink_socket()
-        await _rounds()  # who was accepted in this very moment is refused
         for peer in list(self._peers):
             peer.may_linger = False
             peer.finish()
@@ -170,6 +169,18 @@ class TcpServer:
         if self.auth is not None:
             await self.auth.close()
         self.door.close()
+
+    async def _stop_accepting(self, server: Any) -> None:
+        """Close the server's sockets, and refuse who was accepted in this very moment.
+
+        Those first: asyncio loses, open, a connection whose server closes before its own task runs.
+        """
+        for each in server.sockets:
+            with suppress(NotImplementedError):  # where loops have no readers, nothing waits in between
+                self.door.loop.remove_reader(each.fileno())
+        await _rounds()
+        server.close()
+        await _rounds()
 
     def _unlink_socket(self) -> None:
         if isinstance(self.address, str):
