@@ -50,6 +50,10 @@ help:
 	@$(PIP) --editable '.[dev,interop]'
 	@touch .venv/runtime .venv/dev $@
 
+.venv/fuzz: pyproject.toml nsqlite/_version.py | .venv/bin/python
+	@$(PIP) --editable '.[test,fuzz]'
+	@touch .venv/runtime $@
+
 .venv/bench-net: pyproject.toml nsqlite/_version.py | .venv/bin/python
 	@$(PIP) --editable '.[net]'
 	@touch .venv/runtime $@
@@ -103,7 +107,7 @@ crash: .venv/dev
 power: .venv/dev
 	@$(BIN)/python -m tests.power --images $(IMAGES)
 
-fuzz: .venv/dev
+fuzz: .venv/fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 clean:

@@ -149,7 +149,12 @@ class VirtualClock:
 
     def call_at(self, loop: Any, deadline_ns: int, callback: Callable[[], object]) -> Handle:
         """See Clock.call_at."""
-        alarm = self._set(deadline_ns, lambda: loop.call_soon_threadsafe(callback))
+
+        def call() -> None:
+            if alarm is None or not alarm.is_cancelled:  # perhaps since the loop was told
+                callback()
+
+        alarm = self._set(deadline_ns, lambda: loop.call_soon_threadsafe(call))
         if alarm is None:
             handle: Handle = loop.call_soon(callback)
             return handle

@@ -139,6 +139,18 @@ async def test_call_taken_back_is_not_made() -> None:
     assert calls == []
 
 
+async def test_call_taken_back_when_its_time_has_come_is_not_made() -> None:
+    """Cancelling works until the call is made, though the loop has been told of it."""
+    clock, calls = VirtualClock(), []
+    handle = clock.call_at(asyncio.get_running_loop(), clock.monotonic_ns() + SECOND, lambda: calls.append("late"))
+
+    clock.advance(2.0)
+    handle.cancel()
+    await asyncio.sleep(0)
+
+    assert calls == []
+
+
 def test_system_clock_is_the_machines() -> None:
     """Monotonic time does not step back, and the wall clock is past the day this was written."""
     clock = SystemClock()

@@ -350,7 +350,10 @@ class Peer(asyncio.Protocol):
         else:
             if self._is_reading_paused:
                 self.transport.resume_reading()
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # it was reset, and the loop has not told us yet
+                self.give_up()
         self._linger = self.clock.call_at(self.loop, self.clock.monotonic_ns() + LINGER_NS, self.give_up)
 
     def failed(self, error: NsqliteError) -> None:

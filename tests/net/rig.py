@@ -7,6 +7,7 @@ import gc
 import logging
 import socket
 import struct
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -169,7 +170,8 @@ class Rig:
 
     def until(self, has_come: Callable[[], bool]) -> None:
         """Return when something has come about that may need other threads or much work, or fail."""
-        for _ in range(LOOKS):
+        limit = time.monotonic() + PATIENCE_SECONDS  # for a disk that is busy with others; nobody waits for it
+        while time.monotonic() < limit:
             self.settle()
             if has_come():
                 return

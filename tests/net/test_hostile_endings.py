@@ -74,6 +74,21 @@ def test_failed_node_lets_everybody_go(rig: Rig) -> None:
     assert rig.connect().ask(pub("t", b"x")) == (ERROR, b"E_PUB_FAILED PUB failed exiting")
 
 
+def test_channel_that_goes_with_a_client_that_has_just_gone_is_no_complaint(rig: Rig) -> None:
+    """The loop hears of the deletion before it hears of the client's RST, and has nobody to say goodbye to."""
+    clients = [rig.subscriber("t", "c", rdy=1) for _ in range(5)]
+    rig.settle()
+    is_done = threading.Event()
+    rig.loop.call_soon_threadsafe(is_done.wait, PATIENCE_SECONDS)
+    for client in clients:
+        client.reset()
+    rig.node.topic("t").delete_channel("c")
+
+    is_done.set()
+
+    rig.until(lambda: not rig.peers())
+
+
 def test_tasks_are_not_collected_while_they_work(rig: Rig) -> None:
     """Nobody but the listener holds a command that waits; a collection in between changes nothing."""
     clients = [rig.connect() for _ in range(20)]
