@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from nsqlite.clock import Clock
@@ -161,14 +162,23 @@ def _finish(channel: Channel, held: Held, numbers: Sequence[int]) -> list[int]:
             at += 1
             continue
         count = min(end - at, delivery.first_id + delivery.count - number)
-        while count > 1 and numbers[at + count - 1] != number + count - 1:
-            count //= 2
         seq = _seq(delivery, number)
-        is_stretch = count > 1 and numbers[at : at + count] == tuple(range(number, number + count))
-        if is_stretch and channel.finish(seq, delivery, count):
+        if not isinstance(numbers, range):
+            count = _length_in_order(numbers[at : at + count])
+        if count > 1 and channel.finish(seq, delivery, count):
             at += count
             continue
         if not channel.finish(seq, delivery):
             missed.append(at)
         at += 1
     return missed
+
+
+def _length_in_order(numbers: Sequence[int]) -> int:
+    """How many of these follow one another from the first on; perhaps not the most."""
+    count = len(numbers)
+    while count > 1 and numbers[count - 1] - numbers[0] != count - 1:
+        count //= 2
+    while count > 1 and any(after - before != 1 for before, after in pairwise(numbers[:count])):
+        count //= 2
+    return count

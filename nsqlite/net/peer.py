@@ -43,6 +43,7 @@ COMMANDS_A_TURN: Final = 256
 CHUNK_COST: Final = 64  # commands that as much of a turn: what unpacks to much does not keep the others waiting
 WRITE_HIGH_BYTES: Final = 256 * 1024
 LINGER_NS: Final = SECOND_NS
+REST_SECONDS: Final = 0.001  # of real time: it is about the socket, not about messages
 log: Final = logging.getLogger("nsqlite")
 
 
@@ -73,6 +74,7 @@ class Peer(asyncio.Protocol):
         self._is_lost = False
         self._is_scheduled = False
         self._is_reading_paused = False
+        self._is_resting = False
         self._upgrade: Upgrade | None = None
         self._linger: Handle | None = None
 
@@ -181,6 +183,8 @@ class Peer(asyncio.Protocol):
         if self.may_pump and self.session.subscription is not None:
             self.may_pump = False
             self.session.subscription.pump()
+            if self.session.subscription.is_full:
+                self._rest()
         if self.outgoing.has_answers:
             self.outgoing.flush()
         if is_idle and self._is_draining:
@@ -262,12 +266,27 @@ class Peer(asyncio.Protocol):
             return
         held = self.layers.buffered_bytes if self.layers else self.connection.buffered_bytes
         is_stuck = held > READ_AHEAD_BYTES and bool(self._holds or self.is_choked or self._is_scheduled)
+        is_stuck = is_stuck or self._is_resting
         if is_stuck != self._is_reading_paused:
             self._is_reading_paused = is_stuck
             if is_stuck:
                 self.transport.pause_reading()
             else:
                 self.transport.resume_reading()
+
+    def _rest(self) -> None:
+        """Read no answers for a moment: those of a millisecond are one read, one turn and one write.
+
+        A consumer whose hands are full has enough to do; without this, who flushes each answer
+        costs a round of the loop for each (benchmarks/net/reading.py).
+        """
+        if not self._is_resting and not self._is_draining:
+            self._is_resting = True
+            self.loop.call_later(REST_SECONDS, self._rested)
+
+    def _rested(self) -> None:
+        self._is_resting = False
+        self._throttle()
 
     # -- what the session asks for --------------------------------------------------------
 

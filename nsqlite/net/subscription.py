@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nsqlite.net.peer import Peer
 
 BUDGET_BYTES: Final = 256 * 1024  # what one client takes before the others have their turn
+LARGE_RDY: Final = 1000  # a quarter of it is more than a client works off in a millisecond
 MILLISECOND_NS: Final = 1_000_000
 log: Final = logging.getLogger("nsqlite")
 
@@ -110,6 +111,12 @@ class Subscription:
         self.channel = channel
         self.consumer = WireConsumer(describe, agreement.msg_timeout_ns, self._waker)
         self._engine.add_consumer(channel, self.consumer)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the client holds so many messages that its answers may wait for each other for a moment."""
+        consumer = self.consumer
+        return consumer.rdy_count >= LARGE_RDY and 4 * consumer.in_flight_count > 3 * consumer.rdy_count
 
     # -- messages out ---------------------------------------------------------------------
 

@@ -141,7 +141,7 @@ class Fin:
     """Finish messages: as many FIN lines as came in one piece.
 
     Attributes:
-        numbers: Ids as numbers; NOT_AN_ID where it can be none of ours.
+        numbers: Ids as numbers, a range if they follow one another; NOT_AN_ID where it can be none of ours.
         raw: The id as it came, if it is only one.
     """
 

@@ -13,8 +13,10 @@ import enum
 import struct
 from typing import Final
 
+from nsqlite.ids import halved_ids
 from nsqlite.net.protocol.batch import Batch
 from nsqlite.net.protocol.commands import (
+    NOT_AN_ID,
     PARSERS,
     Auth,
     BodyRule,
@@ -32,6 +34,7 @@ from nsqlite.net.protocol.commands import (
     Req,
     Sub,
     Touch,
+    id_number,
 )
 from nsqlite.net.protocol.errors import BadBodyError, BadProtocolError, InvalidError, ProtocolError
 from nsqlite.net.protocol.wire import MAGIC
@@ -185,26 +188,31 @@ class Connection:
     def _read_fins(self) -> Fin | None:
         """All plain FIN lines that stand here, at once; None leaves them to be read one by one.
 
-        Hot: 40 ns a line, read by no loop of ours (benchmarks/net).
+        Hot: 20 ns a line while ids follow one another, 60 ns otherwise, and by no loop of ours
+        (benchmarks/net). What is looked at ahead in vain is not looked at so far ahead again.
         """
         at, data = self._at, self._data
         count = min((len(data) - at) // FIN_BYTES, self._fins_at_once)
-        stop = at + count * FIN_BYTES
-        text = data[at:stop]
+        text = data[at : at + count * FIN_BYTES]
+        number = id_number(bytes(text[4:20]))
+        if number == NOT_AN_ID:
+            return None
+        same = _lines_in_common(text, _fin_lines(number, count))
+        if same > 1:
+            self._at = at + same * FIN_BYTES
+            self._fins_at_once = min(2 * same + 2, _MAX_FINS)
+            return Fin(range(number, number + same))
         if (
             text[3::FIN_BYTES] != b" " * count
             or text[20::FIN_BYTES] != b"\n" * count
             or text.translate(None, _HEX) != b"FIN \n" * count
         ):
             count = self._count_fins(count)
-            self._fins_at_once = 2 * count + 2  # who mixes them with others is not looked at so far ahead again
-            if count < 2:
-                return None
-            stop = at + count * FIN_BYTES
-            text = data[at:stop]
-        else:
-            self._fins_at_once = min(2 * self._fins_at_once, _MAX_FINS)
-        self._at = stop
+            text = text[: count * FIN_BYTES]
+        self._fins_at_once = min(2 * count + 2, _MAX_FINS)
+        if count < 2:
+            return None
+        self._at = at + count * FIN_BYTES
         ids = bytes.fromhex(text.replace(b"FIN ", b"").decode())  # skips the line ends
         return Fin(struct.unpack(f">{count}Q", ids))
 
@@ -300,3 +308,26 @@ class Connection:
         assert 0 <= self._at <= len(self._data)
         assert self._batch is None or type(self._opened) is MpubBegun
         assert self.has_magic or self.state is State.INIT
+
+
+def _fin_lines(first: int, count: int) -> bytes:
+    """FIN lines for `count` ids from `first` on, put together by one join."""
+    lines = b""
+    for high, lows in halved_ids(first, count):
+        head = b"FIN " + high
+        lines += head + (b"\n" + head).join(lows) + b"\n"
+    return lines
+
+
+def _lines_in_common(text: bytes | bytearray, other: bytes) -> int:
+    """How many lines two texts of FIN lines have in common from the front. O(bytes) if all of them."""
+    if text == other:
+        return len(other) // FIN_BYTES
+    low, high = 0, len(other) // FIN_BYTES
+    while high - low > 1:
+        middle = (low + high) // 2
+        if text[low * FIN_BYTES : middle * FIN_BYTES] == other[low * FIN_BYTES : middle * FIN_BYTES]:
+            low = middle
+        else:
+            high = middle
+    return low

@@ -140,7 +140,7 @@ def test_fins_that_come_together_are_one_command() -> None:
     """Plain FIN lines in one read are read in one step."""
     lines = b"".join(map(fin, range(1000, 1500)))
 
-    assert hear([lines], State.SUBSCRIBED) == [Fin(tuple(range(1000, 1500)))]
+    assert hear([lines], State.SUBSCRIBED) == [Fin(range(1000, 1500))]
 
 
 @pytest.mark.parametrize("other", [b"NOP\n", b"RDY 7\n", b"FIN 0123456789ABCDEF\n", b"FIN " + ID + b"\r\n"])
