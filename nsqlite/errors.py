@@ -227,7 +227,8 @@ class ListenError(NsqliteError, OSError):
 
     def __init__(self, address: str, why: str) -> None:
         self.address = address
-        super().__init__(f"cannot listen on {address!r} ({why}): give another address, or port 0 for any free one")
+        port = "" if "/" in address else ", or port 0 for any free one"
+        super().__init__(f"cannot listen on {address!r} ({why}): give another address{port}")
 
 
 class StoreError(NsqliteError, OSError):

@@ -10,6 +10,7 @@ from nsqlite.core.channel import Channel
 from nsqlite.core.topic import Topic
 from nsqlite.errors import ChannelDeletedError, TopicDeletedError
 from nsqlite.ids import format_ids
+from nsqlite.names import is_ephemeral
 from nsqlite.run import AnyRun, Run, build_run, split_bodies
 from nsqlite.storage import layout
 
@@ -159,10 +160,11 @@ class MakeTopic(Op):
     def decide(self, broker: Broker, wall_ns: int, now_ns: int) -> list[bytes]:
         """See Op."""
         self.result = broker.topics.get(self.name)
+        self.needs_room = self.result is None and not is_ephemeral(self.name)
         if self.result is not None:
             return []
         self._number = broker.take_number()
-        if self.name.endswith("#ephemeral"):
+        if not self.needs_room:
             return []
         return [layout.pack_named(layout.TOPIC_MADE, self._number, 0, 0, self.name)]
 
@@ -195,12 +197,13 @@ class MakeChannel(Op):
         if topic.is_deleted:
             raise TopicDeletedError(topic.name)
         self.result = topic.channels.get(self.name)
+        self.needs_room = self.result is None and not (topic.is_ephemeral or is_ephemeral(self.name))
         if self.result is not None:
             return []
         self._number = broker.take_number()
         if topic.is_ephemeral:
             return []
-        if self.name.endswith("#ephemeral"):
+        if is_ephemeral(self.name):
             if topic.is_paused or topic.routed == topic.end:
                 return []
             # The channel is not in the journal, but that it takes what waits here must be.

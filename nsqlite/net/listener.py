@@ -43,8 +43,10 @@ def listen(node: Node, *, options: ListenerOptions | None = None, **fields: Any)
 
 def serve(node: Node | aio.Node, *, options: ListenerOptions | None = None, **fields: Any) -> Serving:
     """As `listen`, in the running loop: ``async with nsqlite.net.serve(node) as listener``."""
-    plain = node._node if isinstance(node, aio.Node) else node
-    return Serving(plain, _merged(options, fields))
+    given: object = node._node if isinstance(node, aio.Node) else node
+    if not isinstance(given, Node):
+        raise InvalidOptionError("node", given, "give an open node, of nsqlite.open or of nsqlite.aio.open")
+    return Serving(given, _merged(options, fields))
 
 
 class Listener:
@@ -52,20 +54,25 @@ class Listener:
 
     Attributes:
         options: What it was made with.
-        tcp_address: Host and real port; the path of a unix socket.
+        tcp_address: (host, real port); the path of a unix socket.
     """
 
     def __init__(self, node: Node, options: ListenerOptions) -> None:
         self.options = options
-        self.tcp_address: tuple[str, int] | str = ""
+        self.tcp_address: Any = ""
         self._engine = node.engine
         self._errors: list[BaseException] = []
         self._is_started = threading.Event()
         self._loop = new_loop(options)
+        self._loop.set_exception_handler(Complaints().hear)
         self._is_stopped = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="nsqlite-listener", daemon=True)
-        self._thread.start()
-        self._is_started.wait()
+        try:
+            self._thread.start()
+            self._is_started.wait()
+        except BaseException:  # interrupted: nobody will have this object to close it
+            self.close()
+            raise
         for error in self._errors:
             self._thread.join()
             raise error
@@ -106,7 +113,8 @@ class Listener:
             self._loop.call_soon_threadsafe(self._is_stopped.set)
         except RuntimeError:
             pass  # closed already
-        self._thread.join()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join()
 
 
 class Serving:
@@ -141,13 +149,13 @@ class LoopListener:
 
     Attributes:
         options: What it was made with.
-        tcp_address: Host and real port; the path of a unix socket.
+        tcp_address: (host, real port); the path of a unix socket.
     """
 
     def __init__(self, server: TcpServer) -> None:
         self._server = server
         self.options = server.options
-        self.tcp_address = server.address
+        self.tcp_address: Any = server.address
 
     def __repr__(self) -> str:
         return f"<LoopListener {self.tcp_address}>"
@@ -155,6 +163,20 @@ class LoopListener:
     async def close(self) -> None:
         """See Listener.close."""
         await asyncio.shield(self._server.close())
+
+
+class Complaints:
+    """What a listener's own loop has to say of itself, each kind once: without descriptors it says so for ever."""
+
+    def __init__(self) -> None:
+        self._heard: set[str] = set()
+
+    def hear(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """See loop.set_exception_handler."""
+        message = str(context.get("message"))
+        if message not in self._heard:
+            self._heard.add(message)
+            loop.default_exception_handler(context)
 
 
 def _merged(options: ListenerOptions | None, fields: dict[str, Any]) -> ListenerOptions:

@@ -35,8 +35,8 @@ def parse_address(text: str) -> tuple[str, int] | str:
     """
     found = _HOST_AND_PORT.fullmatch(text)
     if found is None:
-        if not text or "\0" in text:
-            raise ValueError(f"{text!r} is neither host:port nor the path of a socket")
+        if "/" not in text or "\0" in text:  # nsqd takes any text for a path: a forgotten port makes a file
+            raise ValueError(f"{text!r} is neither host:port nor the path of a socket, which has a /")
         return text
     port = int(found["port"]) if len(found["port"]) <= 5 else MAX_PORT + 1
     if port > MAX_PORT:

@@ -112,7 +112,7 @@ class Session:
         assert self._server.auth is not None
         tls = self._peer.tls_description
         try:
-            return await self._server.auth.query(
+            permissions = await self._server.auth.query(
                 remote_ip=self._peer.remote_ip,
                 is_tls=tls is not None,
                 common_name="" if tls is None else tls.common_name,
@@ -120,7 +120,10 @@ class Session:
                 now_ns=self._engine.clock.monotonic_ns(),
             )
         except AuthQueryError as error:
+            self._server.auth_failed(error)
             raise AuthFailedError("AUTH failed") from error
+        self._server.is_auth_told = False
+        return permissions
 
     def _may(self, command: commands.Command, name: str, topic: str, channel: str = "") -> bool:
         """Whether a command may go on now; False if it does so by itself, once its permissions are renewed.

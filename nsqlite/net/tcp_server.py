@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nsqlite.door import Door
 from nsqlite.engine import Engine
-from nsqlite.errors import ListenError
+from nsqlite.errors import ListenError, NsqliteError
 from nsqlite.net.options import ListenerOptions, parse_address
 from nsqlite.net.peer import Peer
 from nsqlite.net.protocol.commands import Limits
@@ -40,6 +40,7 @@ class TcpServer:
         limits: What is taken.
         tls: For upgrades; None without a certificate.
         auth: Who knows what a secret may do; None if everybody may.
+        is_auth_told: Whether the log has been told that the auth servers fail.
     """
 
     def __init__(self, engine: Engine, options: ListenerOptions) -> None:
@@ -64,6 +65,7 @@ class TcpServer:
         self._socket_inode = 0
         self._is_full_told = False
         self._is_closing = False
+        self.is_auth_told = False
         self._is_empty = asyncio.Event()
 
     async def start(self) -> None:
@@ -74,22 +76,30 @@ class TcpServer:
             NodeClosedError, NodeFailedError: The node could serve nobody.
         """
         self.engine.locked(lambda _: None)
-        address = parse_address(self.options.tcp_address)
+        binding = asyncio.ensure_future(self._bind())
         try:
-            if isinstance(address, str):
-                await self._start_unix(address)
-            else:
-                host, port = address
-                self._server = await self.door.loop.create_server(
-                    self._make_peer, host or None, port, backlog=BACKLOG, reuse_address=True
-                )
-                self.address = self._server.sockets[0].getsockname()[:2]
+            await asyncio.shield(binding)
+        except asyncio.CancelledError:
+            await binding  # it may listen by now, and asyncio would leave it so
+            await self.close()
+            raise
         except (OSError, UnicodeError) as error:
             raise ListenError(self.options.tcp_address, str(error)) from error
         self.engine.producers.append(self._producers)
         log.info("TCP: listening on %s", self.name, extra={"event": "listening", "address": self.name})
 
-    async def _start_unix(self, path: str) -> None:
+    async def _bind(self) -> None:
+        address = parse_address(self.options.tcp_address)
+        if isinstance(address, str):
+            await self._bind_unix(address)
+            return
+        host, port = address
+        self._server = await self.door.loop.create_server(
+            self._make_peer, host or None, port, backlog=BACKLOG, reuse_address=True
+        )
+        self.address = self._server.sockets[0].getsockname()[:2]
+
+    async def _bind_unix(self, path: str) -> None:
         with suppress(FileNotFoundError):
             if stat.S_ISSOCK(os.stat(path).st_mode) and await _is_answered(path):
                 raise OSError("another process listens there")
@@ -143,13 +153,20 @@ class TcpServer:
             self._commands.add(task)
             task.add_done_callback(self._commands.discard)
 
+    def auth_failed(self, error: NsqliteError) -> None:
+        """Say why, once until it goes well again."""
+        if not self.is_auth_told:
+            self.is_auth_told = True
+            log.warning("%s", error, extra={"event": "auth_failed"})
+
     async def close(self) -> None:
         """Accept nothing more, carry out what was read, and end all connections."""
         if self._server is None:
             return
         self._is_closing = True
         server, self._server = self._server, None
-        self.engine.producers.remove(self._producers)
+        with suppress(ValueError):  # it was closed before it had begun
+            self.engine.producers.remove(self._producers)
         await self._stop_accepting(server)
         self._unlink_socket()
         for peer in list(self._peers):

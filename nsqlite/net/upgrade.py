@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from nsqlite.net.tls import TlsDescription
 
 HANDSHAKE_SECONDS: Final = 5
+log: Final = logging.getLogger("nsqlite")
 
 
 class Upgrade:
@@ -46,6 +48,7 @@ class Upgrade:
         try:
             is_done = tls.handshake()
         except LayerError as error:
+            self._peer.transport.write(tls.outgoing())  # the alert, for a client that does speak TLS
             self._refuse(str(error))
             return
         if outgoing := tls.outgoing():
@@ -70,6 +73,7 @@ class Upgrade:
 
     def _refuse(self, why: str) -> None:
         """In clear text, as nsqd does."""
+        log.debug("%s: no TLS: %s", self._peer.remote_address, why, extra={"event": "handshake_failed"})
         self.stop()
         self._peer.layers.clear()
         self._peer.refuse(IdentifyFailedError(f"IDENTIFY failed {why}"))
