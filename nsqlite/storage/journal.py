@@ -74,7 +74,7 @@ class Journal:
         self._files = count(1)
         self.sync_guard = threading.Lock()
         self._writes_on_sync = is_filled and not is_mapped
-        self._left_out: tuple[Segment, int, bytes] | None = None
+        self._left_out: tuple[Segment, int, tuple[bytes, ...]] | None = None
         self._is_blocked = False  # the last segment that was wanted could not be made: the limit is not all
         self.free: list[Segment] = []
         self.used: list[Segment] = []
@@ -109,17 +109,18 @@ class Journal:
         crc = zlib.crc32(numbers, self._seed)
         for piece in pieces:
             crc = checksum(piece, crc)
-        data = b"".join((CRC.pack(crc), numbers, *pieces))
+        record = (CRC.pack(crc) + numbers, *pieces)
         if not self._writes_on_sync:
-            segment.write(at, data)
+            segment.write(at, b"".join(record))
         elif waits_for_sync:
-            segment.unsynced.append(data)
-            self._left_out = (segment, at, data)
+            segment.unsynced += record  # in pieces: the system call gathers them, and nothing is copied here
+            self._left_out = (segment, at, record)
         else:
             if self._left_out is not None:
-                before, its_at, its_data = self._left_out
-                before.write(its_at, its_data)
+                before, its_at, its_record = self._left_out
+                before.write(its_at, b"".join(its_record))
                 self._left_out = None
+            data = b"".join(record)
             segment.write(at, data)
             segment.unsynced.append(data)
         segment.position = at + size + 16

@@ -10,6 +10,7 @@ from nsqlite.storage.layout import SEGMENT_HEAD, pack_segment_head
 
 _ZEROS: Final = bytes(1 << 20)
 _PAGE: Final = 4096
+MAX_PIECES: Final = 1000  # of one system call; the system allows 1,024
 MAPPED_WRITE_BYTES: Final = 4096  # above, one system call costs less than a fault a page
 
 
@@ -104,14 +105,16 @@ class Segment:
         Raises:
             OSError: Nothing in the journal may be trusted any more.
         """
-        count = len(self.unsynced)
-        data = b"".join(self.unsynced[:count])
+        pieces = self.unsynced.copy()
+        count, size = len(pieces), sum(map(len, pieces))
+        if count > MAX_PIECES:
+            pieces = [b"".join(pieces)]
         self.is_dirty = False
-        written = os.pwritev(self.fd, [data], self._unsynced_at, os.RWF_DSYNC)
-        if written != len(data):
-            raise OSError(f"short write: {written} of {len(data)} bytes")
+        written = os.pwritev(self.fd, pieces, self._unsynced_at, os.RWF_DSYNC)
+        if written != size:
+            raise OSError(f"short write: {written} of {size} bytes")
         del self.unsynced[:count]
-        self._unsynced_at += len(data)
+        self._unsynced_at += size
 
     def close(self) -> None:
         """Let go of the file."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nsqlite.storage.layout import SEGMENT_HEAD, unpack_segment_head
-from nsqlite.storage.segment import Segment
+from nsqlite.storage.segment import MAX_PIECES, Segment
 
 STORE_ID = b"0123456789abcdef"
 
@@ -79,6 +79,19 @@ def test_write_synced_writes_all_that_waits(tmp_path: Path) -> None:
     assert unpack_segment_head(held) == (STORE_ID, 1, 1)
     assert held[SEGMENT_HEAD.size :].startswith(b"onetwothree\0")
     assert segment.unsynced == []
+    segment.close()
+
+
+def test_write_synced_writes_any_number_of_pieces(tmp_path: Path) -> None:
+    """More than one system call takes are one all the same."""
+    segment = Segment(str(tmp_path / "1.seg"), 16384, is_mapped=False, is_filled=True)
+    segment.begin(STORE_ID, 1, 1, keeps_unsynced=True)
+    pieces = [b"%04d" % number for number in range(2 * MAX_PIECES)]
+    segment.unsynced += pieces
+
+    segment.write_synced()
+
+    assert Path(segment.path).read_bytes()[SEGMENT_HEAD.size :].startswith(b"".join(pieces) + b"\0")
     segment.close()
 
 
