@@ -7,6 +7,7 @@ import gc
 import logging
 import socket
 import struct
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -203,6 +204,22 @@ class Rig:
         other.send(b"FIN " + message[10:26] + b"\n")
         other.close()
         self.settle()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let the loop stand still, so that several things come to it at once."""
+        is_standing, may_go = threading.Event(), threading.Event()
+
+        def stand() -> None:
+            is_standing.set()
+            may_go.wait(PATIENCE_SECONDS)
+
+        self.loop.call_soon_threadsafe(stand)
+        assert is_standing.wait(PATIENCE_SECONDS), "the loop hangs"
+        try:
+            yield
+        finally:
+            may_go.set()
 
     def close(self) -> None:
         """Close the listener, in as much virtual time as it takes."""

@@ -52,12 +52,10 @@ def test_answers_that_come_as_the_node_closes_are_no_complaint(rig: Rig, line: b
     client = rig.subscriber("t", "c", rdy=1)
     rig.node.topic("t").publish(b"x")
     message_id, _ = client.message()
-    is_closed = threading.Event()
-    rig.loop.call_soon_threadsafe(is_closed.wait, PATIENCE_SECONDS)
-    client.send(line.replace(b"%s", message_id))
 
-    rig.node.close()
-    is_closed.set()
+    with rig.stopped():
+        client.send(line.replace(b"%s", message_id))
+        rig.node.close()
 
     assert client.rest() in {b"", u32(14) + u32(0) + b"CLOSE_WAIT"}
     assert rig.lines == []
@@ -78,13 +76,11 @@ def test_channel_that_goes_with_a_client_that_has_just_gone_is_no_complaint(rig:
     """The loop hears of the deletion before it hears of the client's RST, and has nobody to say goodbye to."""
     clients = [rig.subscriber("t", "c", rdy=1) for _ in range(5)]
     rig.settle()
-    is_done = threading.Event()
-    rig.loop.call_soon_threadsafe(is_done.wait, PATIENCE_SECONDS)
-    for client in clients:
-        client.reset()
-    rig.node.topic("t").delete_channel("c")
 
-    is_done.set()
+    with rig.stopped():
+        for client in clients:
+            client.reset()
+        rig.node.topic("t").delete_channel("c")
 
     rig.until(lambda: not rig.peers())
 

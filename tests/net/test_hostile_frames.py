@@ -108,7 +108,7 @@ def test_line_without_end_is_cut_off(rig: Rig) -> None:
 
 def test_body_that_comes_slowly_costs_what_has_come(rig: Rig) -> None:
     """The largest batch, all but its last byte, is held once: its bodies are cut out when it is whole."""
-    bodies = [b"xy", b"abc"] * 300_000
+    bodies = [b"x" * 20, b"y" * 21] * 100_000
     whole = mpub("t", *bodies)
     client = rig.connect()
     client.send(whole[:-1])

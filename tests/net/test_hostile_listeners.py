@@ -12,6 +12,7 @@ import nsqlite
 import nsqlite.net
 from nsqlite.errors import ListenError
 from nsqlite.net import tcp_server
+from tests.fakes.caller import Caller
 from tests.fakes.clock import PATIENCE_SECONDS
 from tests.interop.transcripts.wire import identify, mpub, pub, u32
 from tests.net.conftest import PemFiles
@@ -128,9 +129,10 @@ def test_connections_that_come_while_the_listener_closes_are_refused(uvloop: boo
     """Who is accepted at the last moment is let go like the rest."""
     with rigged(uvloop=uvloop) as rig:
         address = rig.listener.tcp_address
-        rig.loop.call_soon_threadsafe(threading.Event().wait, 0.05)  # so that they queue up
-        clients = [Client(address, magic=False) for _ in range(50)]
-        rig.listener.close()
+        with rig.stopped():
+            clients = [Client(address, magic=False) for _ in range(50)]
+            closing = Caller(rig.listener.close)
+        closing.outcome()
         for client in clients:
             assert client.rest() == b""
             client.close()

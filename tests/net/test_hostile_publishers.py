@@ -15,7 +15,7 @@ from tests.interop.transcripts.wire import mpub, pub, sized, u32
 from tests.net.rig import ERROR, HEARTBEAT, MESSAGE, OK, Client, Rig, rigged
 
 ONE_READ_BYTES = 256 * 1024
-BODY = b"x" * 1000
+BODY = b"x" * 5000
 LOOPS = pytest.mark.parametrize("uvloop", [False, True], ids=["asyncio", "uvloop"])
 ENDINGS: list[Callable[[Client], None]] = [Client.close, Client.reset, Client.half_close]
 
@@ -77,7 +77,7 @@ def test_publisher_faster_than_the_disk_waits_for_it(held: Held) -> None:
     """One command is under way; the rest stays in the socket, but for what is read ahead."""
     rig, topic = held.rig, held.rig.node.topic("t")
     client = rig.connect()
-    flood = pub("t", BODY) * 2000
+    flood = pub("t", BODY) * 400
     sent = client.try_send(flood)
     held.storage.sync_gate.await_arrival()
     for _ in range(20):
@@ -89,8 +89,8 @@ def test_publisher_faster_than_the_disk_waits_for_it(held: Held) -> None:
     held.storage.sync_gate.open()
     client.send(flood[sent:])
 
-    assert [client.frame() for _ in range(2000)] == [OK] * 2000
-    assert topic.channel("c").depth == 2000
+    assert [client.frame() for _ in range(400)] == [OK] * 400
+    assert topic.channel("c").depth == 400
 
 
 def test_others_are_served_while_the_disk_is_slow(held: Held) -> None:

@@ -79,6 +79,7 @@ TRANSITIONS: Final[dict[tuple[State, type[Command]], State]] = {
 MAX_LINE_BYTES: Final = 16 * 1024
 FIN_BYTES: Final = 21
 _MAX_FINS: Final = 4096
+_ID_LIMIT: Final = 1 << 64  # from here on an id has seventeen digits
 _SIZE: Final = struct.Struct(">i")
 _HEX: Final = b"0123456789abcdef"
 
@@ -197,7 +198,7 @@ class Connection:
         number = id_number(bytes(text[4:20]))
         if number == NOT_AN_ID:
             return None
-        same = _lines_in_common(text, _fin_lines(number, count))
+        same = _lines_in_common(text, _fin_lines(number, min(count, _ID_LIMIT - number)))
         if same > 1:
             self._at = at + same * FIN_BYTES
             self._fins_at_once = min(2 * same + 2, _MAX_FINS)
