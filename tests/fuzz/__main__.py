@@ -57,13 +57,15 @@ def fuzz(target: str, seconds: int, seed: int, folder: Path) -> bool:
     print(f"{target}: {seconds} s, seed {seed}", flush=True)
     ends_at = time.monotonic() + seconds
     while (left := int(ends_at - time.monotonic())) > 0:
+        before = set(folder.glob(f"{target}-*"))
         if run_fuzzer(target, left, seed, folder) == 0:
             return False
-        findings = sorted(folder.glob(f"{target}-*"), key=lambda path: path.stat().st_mtime)
-        if not findings or not passes_again(target, findings[-1]):
-            print(f"{target}: {findings[-1] if findings else 'the fuzzer failed'}")
+        findings = set(folder.glob(f"{target}-*")) - before
+        if not findings or not all(passes_again(target, path) for path in findings):
+            print(f"{target}: {', '.join(map(str, findings)) or 'the fuzzer was stopped'}")
             return True
-        findings[-1].unlink()  # the machine stood still, not the target
+        for path in findings:
+            path.unlink()  # the machine stood still, not the target
         seed += 1
     return False
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ def test_full_store_lets_consumers_in(tmp_path: Path) -> None:
     node = nsqlite.open(tmp_path / "store", clock=clock, max_store_bytes=8 << 20, full_timeout=0.0)
     with node, rigged(node, clock) as rig:
         rig.node.topic("t").channel("c")
-        with pytest.raises(nsqlite.StoreFullError):
+        with suppress(nsqlite.StoreFullError):
             while True:
                 rig.node.topic("t").publish(b"x" * 100_000)
 
