@@ -99,7 +99,7 @@ class Case:
         """Copy the store as a kill would leave it: at a moment when no thread is in the midst of writing."""
         for _ in range(_PATIENCE):
             with node.engine.lock:
-                if not node.engine.is_settling:
+                if not (node.engine.is_settling or node.engine.background.is_rescuing):
                     coming_and_going = shutil.ignore_patterns("reserve")
                     shutil.copytree(self._path, self._copied, ignore=coming_and_going)
                     return
