@@ -136,7 +136,7 @@ class Session:
         permissions = self._permissions
         if permissions is None:
             raise AuthFirstError(f"AUTH required before {name}")
-        if self._engine.clock.monotonic_ns() >= permissions.expires_ns:
+        if permissions.is_expired(self._engine.clock.monotonic_ns()):
             self._begin(self._renew(command))
             return False
         if not permissions.is_allowed("subscribe" if channel else "publish", topic, channel):

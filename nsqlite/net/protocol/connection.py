@@ -137,11 +137,6 @@ class Connection:
         """Bytes that wait for the rest of their command, or for their turn."""
         return len(self._data) - self._at
 
-    @property
-    def is_between_commands(self) -> bool:
-        """Whether no part of a command is here: a good moment to go."""
-        return self._opened is None and not self.buffered_bytes
-
     def discard(self) -> None:
         """Drop what has arrived: nsqd does, when a connection changes to TLS or compression."""
         self._data, self._at = b"", 0
