@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import table
-from benchmarks.harness import Bench, Figure, Line
+from benchmarks.harness import Bench, Figure, Line, chosen
 
 # In the order of the table; the last five take minutes each.
 QUESTIONS = (
@@ -64,9 +64,9 @@ def _ask(name: str, bench: Bench) -> Iterator[Line | Figure]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("more_rows", nargs="*", type=_rows, metavar="ROW", help="the same as --rows")
+    parser.add_argument("more_rows", nargs="*", type=chosen(QUESTIONS), metavar="ROW", help="the same as --rows")
     parser.add_argument(
-        "--rows", type=_rows, default=[], metavar="A,B", help=f"some of: {', '.join(QUESTIONS)}; empty: all"
+        "--rows", type=chosen(QUESTIONS), default=[], metavar="A,B", help=f"some of: {', '.join(QUESTIONS)}; empty: all"
     )
     parser.add_argument("--runs", type=int, default=5, help="alternating runs of each measurement")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
@@ -75,14 +75,6 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     arguments.rows += [name for names in arguments.more_rows for name in names]
     return arguments
-
-
-def _rows(text: str) -> list[str]:
-    names = text.replace(",", " ").split()
-    for name in names:
-        if name not in QUESTIONS:
-            raise argparse.ArgumentTypeError(f"no question {name!r}; there are {', '.join(QUESTIONS)}")
-    return names
 
 
 if __name__ == "__main__":

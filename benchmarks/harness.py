@@ -5,6 +5,7 @@ an empty folder. Every measurement has a folder, and so a store, of its own; wit
 pages, so that one contender's writing-back does not fall into the next one's time.
 """
 
+import argparse
 import contextlib
 import json
 import shutil
@@ -39,6 +40,19 @@ class Contender(Protocol):
 
     def close(self) -> None:
         """Let go of the files."""
+
+
+def chosen(questions: Sequence[str]) -> Callable[[str], list[str]]:
+    """What reads a command line's choice of some questions, with commas or spaces between them."""
+
+    def read(text: str) -> list[str]:
+        names = text.replace(",", " ").split()
+        for name in names:
+            if name not in questions:
+                raise argparse.ArgumentTypeError(f"no question {name!r}; there are {', '.join(questions)}")
+        return names
+
+    return read
 
 
 Make = Callable[[Path], Contender]

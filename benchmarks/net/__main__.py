@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.harness import Bench
+from benchmarks.harness import Bench, chosen
 from benchmarks.net import rows
 from benchmarks.net.match import Match, Row
 
@@ -72,21 +72,15 @@ def _ask(name: str, match: Match) -> Iterator[Row]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.net", description=__doc__)
-    parser.add_argument("--rows", type=_rows, default=[], metavar="A,B", help=f"some of: {', '.join(QUESTIONS)}")
+    parser.add_argument(
+        "--rows", type=chosen(QUESTIONS), default=[], metavar="A,B", help=f"some of: {', '.join(QUESTIONS)}"
+    )
     parser.add_argument("--runs", type=int, default=5, help="alternating runs of each measurement")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one; some questions take a multiple")
     parser.add_argument("--without-uvloop", action="store_true", help="measure each node once more, without uvloop")
     parser.add_argument("--dir", type=Path, help="where the stores go: measures that filesystem")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the answers there, too")
     return parser.parse_args()
-
-
-def _rows(text: str) -> list[str]:
-    names = text.replace(",", " ").split()
-    for name in names:
-        if name not in QUESTIONS:
-            raise argparse.ArgumentTypeError(f"no question {name!r}; there are {', '.join(QUESTIONS)}")
-    return names
 
 
 if __name__ == "__main__":

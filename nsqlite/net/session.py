@@ -35,8 +35,8 @@ from nsqlite.net.protocol.errors import (
     SubFailedError,
     UnauthorizedError,
 )
-from nsqlite.net.protocol.negotiation import negotiate, parse_identify, response
-from nsqlite.net.subscription import MILLISECOND_NS, Subscription
+from nsqlite.net.protocol.negotiation import MILLISECOND_NS, negotiate, parse_identify, response
+from nsqlite.net.subscription import Subscription
 from nsqlite.ops import MakeTopic, Op, Publish
 from nsqlite.options import SECOND_NS
 from nsqlite.stats import ClientStats, PubCount

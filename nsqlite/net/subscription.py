@@ -23,6 +23,7 @@ from nsqlite.core.timers import NEVER
 from nsqlite.errors import ClosedError, DamagedRecordError, NodeFailedError, NsqliteError
 from nsqlite.net.protocol.commands import Fin, Req, Touch
 from nsqlite.net.protocol.errors import FinFailedError, ProtocolError, ReqFailedError, TouchFailedError
+from nsqlite.net.protocol.negotiation import MILLISECOND_NS
 from nsqlite.ops import ChangeChannel
 from nsqlite.run import with_attempts
 from nsqlite.stats import ClientStats
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 BUDGET_BYTES: Final = 256 * 1024  # what one client takes before the others have their turn
 LARGE_RDY: Final = 1000  # a quarter of it is more than a client works off in a millisecond
-MILLISECOND_NS: Final = 1_000_000
 log: Final = logging.getLogger("nsqlite")
 
 

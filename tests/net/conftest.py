@@ -1,10 +1,15 @@
-"""Certificates, made when the tests run, so that none in the tree expires."""
+"""Certificates, made when the tests run, so that none in the tree expires; and a listener whose syncs can be held."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 import pytest
 import trustme
+
+from tests.fakes.clock import AttendedClock
+from tests.fakes.gated import GatedStorage, open_gated
+from tests.net.rig import Rig, rigged
 
 
 @attrs.frozen
@@ -54,3 +59,14 @@ def _written(leaf: trustme.LeafCert, folder: Path) -> PemFiles:
     (folder / "cert.pem").write_bytes(b"".join(each.bytes() for each in leaf.cert_chain_pems))
     leaf.private_key_pem.write_to_path(files.key)
     return files
+
+
+@pytest.fixture
+def gated(tmp_path: Path) -> Iterator[tuple[Rig, GatedStorage]]:
+    """A listener at a node that waits for a sync, and the gate before its syncs."""
+    clock = AttendedClock()
+    node, storage = open_gated(tmp_path / "store", clock)
+    node.topic("t").channel("c")
+    with rigged(node, clock) as made:
+        yield made, storage
+        storage.sync_gate.open()

@@ -2,13 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from nsqlite.net.peer import COMMANDS_A_TURN, READ_AHEAD_BYTES
-from tests.fakes.clock import PATIENCE_SECONDS, AttendedClock
-from tests.fakes.gated import GatedStorage, open_gated
+from tests.fakes.clock import PATIENCE_SECONDS
+from tests.fakes.gated import GatedStorage
 from tests.interop.transcripts.wire import identify, pub
 from tests.net.client import bodies, choke, fin, frames, is_silent
 from tests.net.rig import ERROR, MESSAGE, OK, RESPONSE, Rig, rigged
@@ -21,17 +20,6 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """A listener at a node in memory, on either loop."""
     with rigged(uvloop=request.param) as made:
         yield made
-
-
-@pytest.fixture
-def gated(tmp_path: Path) -> Iterator[tuple[Rig, GatedStorage]]:
-    """A listener at a node that waits for a sync, and the gate before its syncs."""
-    clock = AttendedClock()
-    node, storage = open_gated(tmp_path / "store", clock)
-    node.topic("t").channel("c")
-    with rigged(node, clock) as made:
-        yield made, storage
-        storage.sync_gate.open()
 
 
 def while_held(rig: Rig, act: Callable[[], None]) -> None:

@@ -11,8 +11,7 @@ import nsqlite
 from nsqlite.errors import ListenError
 from nsqlite.options import SECOND_NS
 from tests.fakes.caller import Caller
-from tests.fakes.clock import AttendedClock
-from tests.fakes.gated import GatedStorage, open_gated
+from tests.fakes.gated import GatedStorage
 from tests.interop.transcripts.wire import mpub, pub
 from tests.net.client import ask_all, choke, fin, frames
 from tests.net.rig import ERROR, OK, Rig, rigged
@@ -23,17 +22,6 @@ def rig() -> Iterator[Rig]:
     """A listener at a node in memory."""
     with rigged() as made:
         yield made
-
-
-@pytest.fixture
-def gated(tmp_path: Path) -> Iterator[tuple[Rig, GatedStorage]]:
-    """A listener at a node that waits for a sync, and the gate before its syncs."""
-    clock = AttendedClock()
-    node, storage = open_gated(tmp_path / "store", clock)
-    node.topic("t").channel("c")
-    with rigged(node, clock) as made:
-        yield made, storage
-        storage.sync_gate.open()
 
 
 # -- what is offered -----------------------------------------------------------------------
