@@ -6,7 +6,7 @@ import hashlib
 import math
 import socket
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeVar
 
@@ -66,6 +66,16 @@ def seconds(low: float) -> Callable[[Any, attrs.Attribute[float], float], None]:
             raise InvalidOptionError(field.name, value, f"give seconds from {low} to {MAX_SECONDS:.0f}")
 
     return check
+
+
+def as_tuple(value: object) -> object:
+    """Any iterable of values as a tuple; one str is left for the validator to refuse."""
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+
+
+def _percentiles(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, tuple) or not all(type(each) in (int, float) and 0 < each <= 1 for each in value):
+        raise InvalidOptionError(field.name, value, "give several floats over 0.0 and at most 1.0, as a list")
 
 
 def one_of(*allowed: str) -> Callable[[Any, attrs.Attribute[str], str], None]:
@@ -138,6 +148,9 @@ class Options:
         full_timeout: Seconds that publishing waits for room before StoreFullError.
         journal_writes: "mapped" copies into mapped segments, "pwrite" uses system calls,
             "auto" chooses by durability and filesystem.
+        e2e_processing_latency_percentiles: Which percentiles of the time from publish to finish
+            are kept, each over 0.0 and at most 1.0; none costs nothing.
+        e2e_processing_latency_window_time: Seconds that they look back, at most.
         allow_network_filesystem: Open a store where locks and syncs cannot be trusted.
 
     Raises:
@@ -162,6 +175,10 @@ class Options:
     settle_bytes: int = attrs.field(default=32 * MIB, validator=integer(1))
     max_journal_bytes: int = attrs.field(default=256 * MIB, validator=integer(4 * MIB))
     full_timeout: float = attrs.field(default=10.0, validator=seconds(0.0))
+    e2e_processing_latency_percentiles: tuple[float, ...] = attrs.field(
+        default=(), converter=as_tuple, validator=_percentiles
+    )
+    e2e_processing_latency_window_time: float = attrs.field(default=600.0, validator=seconds(0.001))
     journal_writes: JournalWrites = attrs.field(default="auto", validator=one_of("auto", "mapped", "pwrite"))
     allow_network_filesystem: bool = attrs.field(default=False, validator=boolean)
 

@@ -7,17 +7,18 @@ network needs. Nothing is opened or looked up: files and addresses are used by w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import attrs
 
 from nsqlite.errors import InvalidOptionError
-from nsqlite.options import KIB, boolean, integer, one_of, optional, seconds
+from nsqlite.options import KIB, as_tuple, boolean, integer, one_of, optional, seconds
 
 MIN_OUTPUT_BUFFER_BYTES: Final = 64
 MAX_PORT: Final = 65535
+MAX_DATAGRAM_BYTES: Final = 65507
+HttpPage = Literal["off", "read-only", "read-write"]
 ClientAuthPolicy = Literal["", "require", "require-verify"]
 TlsRequired = Literal[False, True, "tcp-https"]
 TlsVersion = Literal["tls1.0", "tls1.1", "tls1.2", "tls1.3"]
@@ -51,6 +52,42 @@ def _address(_: object, field: attrs.Attribute[str], value: str) -> None:
         raise InvalidOptionError(field.name, value, "give host:port, or the path of a unix socket") from error
 
 
+def _address_or_none(_: object, field: attrs.Attribute[str], value: str) -> None:
+    if value != "":
+        _address(_, field, value)
+
+
+def _is_host_port(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        address = parse_address(value)
+    except ValueError:
+        return False
+    return isinstance(address, tuple) and bool(address[0]) and address[1] != 0
+
+
+def _host_port_or_none(_: object, field: attrs.Attribute[str], value: object) -> None:
+    if value != "" and not _is_host_port(value):
+        raise InvalidOptionError(field.name, value, "give host:port")
+
+
+def _host_ports(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, tuple) or not all(map(_is_host_port, value)):
+        raise InvalidOptionError(field.name, value, "give several of host:port, as a list")
+
+
+def _texts(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(each, str) and each for each in value):
+        raise InvalidOptionError(field.name, value, "give several host names, as a list")
+
+
+def _token(_: object, field: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str) or not all("!" <= each <= "~" for each in value):
+        # the token itself is a secret, and errors are logged
+        raise InvalidOptionError(field.name, "...", "give a str of visible ASCII without blanks")
+
+
 def _text(_: object, field: attrs.Attribute[str], value: str) -> None:
     if not isinstance(value, str) or "\0" in value:
         raise InvalidOptionError(field.name, value, "give a str")
@@ -59,11 +96,6 @@ def _text(_: object, field: attrs.Attribute[str], value: str) -> None:
 def _tls_required(_: object, field: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, bool) and value != "tcp-https":
         raise InvalidOptionError(field.name, value, "give False, True or 'tcp-https'")
-
-
-def _tuple(value: object) -> object:
-    """Any iterable of addresses as a tuple; one str is left for the validator to refuse."""
-    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
 def _auth_addresses(_: object, field: attrs.Attribute[Any], value: object) -> None:
@@ -112,6 +144,24 @@ class ListenerOptions:
         deflate: Offer deflate.
         max_deflate_level: Highest level a client gets, 1 to 9.
         snappy: Offer snappy.
+        http_address: Where nsqd's HTTP API is served, as `tcp_address`; "" for nowhere.
+        https_address: The same over TLS, with the certificate of `tls_cert`; "" for nowhere.
+        http_token: Who uses the HTTP API shows it, as "Authorization: Bearer ..."; "" for nobody has to.
+        http_allowed_hosts: Names under which browsers may reach the HTTP API to change something, besides
+            addresses, localhost, this host's name and `broadcast_address`.
+        max_http_connections: HTTP connections open at once, 0 for any number. One more is closed at once.
+        http_page: The page for people at "/": "off", "read-only", or "read-write" with buttons.
+        http_metrics: Whether "/metrics" is served, for Prometheus.
+        broadcast_address: Under which address others reach this node; "" for the host's name.
+        broadcast_tcp_port: At which port, 0 for the one that is bound.
+        broadcast_http_port: The same for HTTP.
+        nsqlookupd_tcp_addresses: Several of host:port, each an nsqlookupd where the node registers.
+        statsd_address: host:port (UDP) of a statsd; "" for none.
+        statsd_interval: Seconds between two pushes, more than 1.
+        statsd_prefix: In front of every name; "%s" becomes the broadcast address and HTTP port.
+        statsd_mem_stats: Whether figures of the process's memory are pushed, too.
+        statsd_udp_packet_size: Bytes of a datagram at most.
+        statsd_exclude_ephemeral: Leave ephemeral topics and channels out.
         auth_http_addresses: Auth servers, host:port or a whole URL; any of them means that
             clients must AUTH before they publish or subscribe.
         auth_http_request_method: "get", or "post" to keep the secret out of their access logs.
@@ -128,6 +178,23 @@ class ListenerOptions:
 
     tcp_address: str = attrs.field(default="127.0.0.1:4150", validator=_address)
     max_connections: int = attrs.field(default=0, validator=integer(0))
+    http_address: str = attrs.field(default="", validator=_address_or_none)
+    https_address: str = attrs.field(default="", validator=_address_or_none)
+    http_token: str = attrs.field(default="", validator=_token, repr=False)
+    http_allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=_texts)
+    max_http_connections: int = attrs.field(default=1000, validator=integer(0))
+    http_page: HttpPage = attrs.field(default="read-only", validator=one_of("off", "read-only", "read-write"))
+    http_metrics: bool = attrs.field(default=True, validator=boolean)
+    broadcast_address: str = attrs.field(default="", validator=_text)
+    broadcast_tcp_port: int = attrs.field(default=0, validator=integer(0, MAX_PORT))
+    broadcast_http_port: int = attrs.field(default=0, validator=integer(0, MAX_PORT))
+    nsqlookupd_tcp_addresses: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=_host_ports)
+    statsd_address: str = attrs.field(default="", validator=_host_port_or_none)
+    statsd_interval: float = attrs.field(default=60.0, validator=seconds(1.001))
+    statsd_prefix: str = attrs.field(default="nsq.%s", validator=_text)
+    statsd_mem_stats: bool = attrs.field(default=True, validator=boolean)
+    statsd_udp_packet_size: int = attrs.field(default=508, validator=integer(1, MAX_DATAGRAM_BYTES))
+    statsd_exclude_ephemeral: bool = attrs.field(default=False, validator=boolean)
     max_heartbeat_interval: float = attrs.field(default=60.0, validator=seconds(0.001))
     max_output_buffer_size: int = attrs.field(default=64 * KIB, validator=integer(MIN_OUTPUT_BUFFER_BYTES, 1 << 30))
     output_buffer_timeout: float = attrs.field(default=0.25, validator=seconds(0.001))
@@ -146,7 +213,7 @@ class ListenerOptions:
     deflate: bool = attrs.field(default=True, validator=boolean)
     max_deflate_level: int = attrs.field(default=6, validator=integer(1, 9))
     snappy: bool = attrs.field(default=True, validator=boolean)
-    auth_http_addresses: tuple[str, ...] = attrs.field(default=(), converter=_tuple, validator=_auth_addresses)
+    auth_http_addresses: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=_auth_addresses)
     auth_http_request_method: Literal["get", "post"] = attrs.field(default="get", validator=one_of("get", "post"))
     http_client_connect_timeout: float = attrs.field(default=2.0, validator=seconds(0.001))
     http_client_request_timeout: float = attrs.field(default=5.0, validator=seconds(0.001))
@@ -163,6 +230,8 @@ class ListenerOptions:
             raise InvalidOptionError("tls_key", self.tls_key, "give the key of tls_cert")
         if self.tls_key and not self.tls_cert:
             raise InvalidOptionError("tls_cert", self.tls_cert, "give the certificate of tls_key")
+        if self.https_address and not self.tls_cert:
+            raise InvalidOptionError("https_address", self.https_address, "give tls_cert and tls_key with it")
         if self.is_tls_required and not self.has_tls:
             option = "tls_required" if self.tls_required else "tls_client_auth_policy"
             raise InvalidOptionError(option, getattr(self, option), "give tls_cert and tls_key with it")
