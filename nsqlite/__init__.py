@@ -39,6 +39,7 @@ _HOMES = {
     "ConsumerClosedError": "errors",
     "DamagedRecordError": "errors",
     "ForkedError": "errors",
+    "ImportRefusedError": "errors",
     "InvalidBodyError": "errors",
     "InvalidDelayError": "errors",
     "InvalidInputError": "errors",

@@ -173,7 +173,7 @@ class Background:
         if self.is_rescuing or self._engine.is_refusing:
             return
         try:
-            self._storage.sync()
+            self._engine.sync_storage()
         except StorageFailedError as error:
             with self._engine.lock:
                 self.ask_rescue(error)
@@ -191,7 +191,7 @@ class Background:
             self.settle_now()
             return
         try:
-            self._storage.sync()
+            engine.sync_storage()
         except StorageFailedError as error:
             error.is_tried = False  # a settlement keeps all that was answered
             with engine.lock:
@@ -243,14 +243,17 @@ class Background:
             size_bytes = engine.unsettled_bytes
             state = engine.snapshot()
             engine.is_settling = True
+        begun_ns = self._clock.monotonic_ns()
         try:
             self._storage.settle(state)
         except StoreError as error:
             self._failed_to_settle(state, error)
         else:
             self._settle_error = None
+            ended_ns = self._clock.monotonic_ns()
             with self._storage.no_sync(), engine.lock:
                 engine.settled(state)
+                engine.settlement_times.add(ended_ns - begun_ns)
                 extra = self._storage.after_settling(state.settled)
             self._storage.tidy(extra, engine.lock)
             if size_bytes >= TRIM_BYTES:

@@ -1,16 +1,20 @@
-"""The command `nsqlite`: what can be done with a store that nobody has open.
+"""The command `nsqlite`: what can be done with a store that nobody has open, and the daemons.
 
-    nsqlite stat PATH      a table of its topics and channels; writes nothing
-    nsqlite check PATH     is every promise in it kept? writes nothing
-    nsqlite compact PATH   settle it, and give disk back
+    nsqlite stat PATH        a table of its topics and channels; writes nothing
+    nsqlite check PATH       is every promise in it kept? writes nothing
+    nsqlite compact PATH     settle it, and give disk back
+    nsqlite nsqd ...         run in the place of nsqd, with its options
+    nsqlite nsqlookupd ...   the same for nsqlookupd
 
 Exit code 0: done, and sound. 1: `check` found faults, one on each line. 2: refused, with
 one line on standard error that says why. `--json` puts the answer into one JSON object.
+The daemons have NSQ's own exit codes; see nsqlite.daemon.foreground.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import signal
@@ -33,13 +37,23 @@ OK: Final = 0
 FAULTS: Final = 1
 REFUSED: Final = 2
 DAMAGE_SIGNALS: Final = (signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV)
+DAEMONS: Final = {"nsqd": "run in the place of nsqd", "nsqlookupd": "run in the place of nsqlookupd"}
 _HEADS: Final = ("TOPIC", "CHANNEL", "DEPTH", "DEFERRED", "OLDEST", "PAUSED")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    chosen = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given and given[0] in DAEMONS:  # what stands behind is for Go's rules, not for argparse's
+        return _run_daemon(*given)
+    chosen = _parser().parse_args(given)
     return _run(chosen) if chosen.run is _compact else _run_apart(chosen)
+
+
+def _run_daemon(name: str, *arguments: str) -> int:
+    daemon = importlib.import_module(f"nsqlite.daemon.{name}")
+    code: int = daemon.main(arguments)
+    return code
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -83,7 +97,9 @@ def _run_apart(chosen: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nsqlite", description="Look after a store that nobody has open.")
+    parser = argparse.ArgumentParser(
+        prog="nsqlite", description="Look after a store that nobody has open, or run a daemon."
+    )
     parser.add_argument("--version", action="version", version=f"nsqlite {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name, run, told in (
@@ -101,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="even where locks and syncs cannot be trusted",
             )
+    for name, told in DAEMONS.items():
+        verbs.add_parser(name, help=f"{told}, with its options; see nsqlite {name} -help")
     return parser
 
 

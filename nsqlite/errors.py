@@ -20,6 +20,7 @@ NsqliteError
 │   └── WrongLoopError                  an asyncio face used from another loop
 ├── NodeFailedError (RuntimeError)      a turn broke half-way; open the store anew
 ├── ListenError (OSError)               a listener's address cannot be had
+├── ImportRefusedError (OSError)        nsqd's own files are there and cannot be taken over
 └── StoreError (OSError)
     ├── StorePathError                  not a folder, not writable, not a store
     ├── StoreLockedError                open elsewhere; `pid` says where
@@ -229,6 +230,18 @@ class ListenError(NsqliteError, OSError):
         self.address = address
         port = "" if "/" in address else ", or port 0 for any free one"
         super().__init__(f"cannot listen on {address!r} ({why}): give another address{port}")
+
+
+class ImportRefusedError(NsqliteError, OSError):
+    """Files of nsqd that cannot be taken over. What was imported before is kept, and not imported again.
+
+    Attributes:
+        path: The file or folder.
+    """
+
+    def __init__(self, path: str, told: str) -> None:
+        self.path = path
+        super().__init__(told)
 
 
 class StoreError(NsqliteError, OSError):

@@ -49,6 +49,8 @@ class Gate:
         is_synced: Whether a promise waits for stable storage.
         is_refusing: Whether the store failed for good, so that nothing can be promised.
         failure: What broke a turn off, if something did.
+        watchers: `wake()` of each is called with the lock free, from any thread, after any topic or channel was
+            made or deleted; once or more often.
     """
 
     background: Background | None
@@ -68,6 +70,7 @@ class Gate:
         self.is_refusing = False
         self.start_time_ns = clock.wall_ns()
         self.broker = Broker(options, storage.node_id, is_durable=self.is_durable, keeps_cache=self.is_durable)
+        self.watchers = self.broker.watchers
         self.background = None
         self._is_busy = False
         self._wall_ns = clock.wall_ns

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from nsqlite.core.broker import Broker
 from nsqlite.core.channel import Channel
+from nsqlite.core.progress import OWED, Progress
 from nsqlite.core.topic import Topic
 from nsqlite.errors import ChannelDeletedError, TopicDeletedError
 from nsqlite.ids import format_ids
 from nsqlite.names import is_ephemeral
-from nsqlite.run import AnyRun, Run, build_run, split_bodies
+from nsqlite.run import AnyRun, Run, build_dated_run, build_run, split_bodies
 from nsqlite.storage import layout
 
 if TYPE_CHECKING:
@@ -130,6 +132,66 @@ class Publish(Op):
         broker.attend_all(topic)
 
 
+class Adopt(Op):
+    """Take messages over that were accepted elsewhere, all or nothing; nothing may wait to be routed.
+
+    They keep their timestamps and get ids of this node.
+    """
+
+    def __init__(self, topic: Topic, owner: Channel | None, messages: Sequence[tuple[int, int, bytes]]) -> None:
+        """Prepare it.
+
+        Args:
+            topic: Where they go.
+            owner: The channel that alone is owed them; None for what waits in the topic itself.
+            messages: Up to 65,535 of timestamp in ns, times it was handed out (with an owner), and body.
+        """
+        super().__init__()
+        self.topic = topic
+        self.owner = owner
+        self.messages = messages
+        self._runs: list[Run] = []
+        self._owed: list[Progress] = []
+
+    def decide(self, broker: Broker, wall_ns: int, now_ns: int) -> list[bytes]:
+        """See Op."""
+        topic, owner = self.topic, self.owner
+        if topic.is_deleted:
+            raise TopicDeletedError(topic.name)
+        if owner is not None and owner.is_deleted:
+            raise ChannelDeletedError(topic.name, owner.name)
+        assert owner is None or (topic.routed == topic.end and not owner.is_volatile)
+        kind = layout.ADOPTED if owner is not None else layout.ROUTED if topic.is_flowing else layout.PUBLISHED
+        seq, message_id, at = topic.end, broker.next_id, 0
+        self._runs, entries = [], []
+        for bodies, _ in split_bodies([body for _, _, body in self.messages]):
+            timestamps_ns = [timestamp_ns for timestamp_ns, _, _ in self.messages[at : at + len(bodies)]]
+            run = build_dated_run(seq + at, message_id + at, bodies, timestamps_ns)
+            self._runs.append(run)
+            entries += [layout.pack_run_head(kind, topic.number, run), run.frames]
+            at += run.count
+        broker.next_id = message_id + at
+        self._owed = [] if owner is None else self._stretches(owner.number, seq)
+        return [*entries, *(layout.pack_progress([each]) for each in self._owed)]
+
+    def _stretches(self, number: int, seq: int) -> list[Progress]:
+        stretches: list[Progress] = []
+        for attempts, group in groupby(attempts for _, attempts, _ in self.messages):
+            count = len(list(group))
+            stretches.append((OWED, number, seq, count, attempts))
+            seq += count
+        return stretches
+
+    def apply(self, broker: Broker) -> None:
+        """See Op."""
+        for run in self._runs:
+            self.topic.adopt(run, self.owner)
+        if self.owner is not None:
+            for _, _, seq, count, attempts in self._owed:
+                self.owner.owe(seq, count, attempts)
+        broker.attend_all(self.topic)
+
+
 class Singles(Op):
     """All single publishes to one topic of one turn, as one run."""
 
@@ -216,6 +278,47 @@ class MakeChannel(Op):
             made = self.topic.channels.get(self.name)
             broker.take_up(self.topic, self._backlog)
             self.result = made or broker.add_channel(self.topic, self._number, self.name)
+
+
+class MakeChannels(Op):
+    """Make those channels of a topic that are not there; all begin at the same place, with what waits in the topic.
+
+    The result is those that were made.
+    """
+
+    def __init__(self, topic: Topic, names: Sequence[str]) -> None:
+        """Prepare it. The names are valid, and none is ephemeral."""
+        super().__init__()
+        self.topic = topic
+        self.names = names
+        self._named: list[tuple[int, str]] = []
+
+    def decide(self, broker: Broker, wall_ns: int, now_ns: int) -> list[bytes]:
+        """See Op."""
+        topic = self.topic
+        if topic.is_deleted:
+            raise TopicDeletedError(topic.name)
+        wanted = [name for name in dict.fromkeys(self.names) if name not in topic.channels]
+        self._named = [(broker.take_number(), name) for name in wanted]
+        self.needs_room = bool(wanted) and not topic.is_ephemeral
+        if not self.needs_room:
+            return []
+        entries = [
+            layout.pack_named(layout.CHANNEL_MADE, topic.number, number, topic.routed, name)
+            for number, name in self._named
+        ]
+        if topic.is_paused or topic.routed == topic.end:
+            return entries
+        # A first channel takes what waits, and a replay would give it delayed messages alone: as if the topic
+        # were paused until all are there.
+        pause = layout.pack_numbered(layout.TOPIC_PAUSED, topic.number, 0, topic.routed << 1 | True)
+        unpause = layout.pack_numbered(layout.TOPIC_PAUSED, topic.number, 0, topic.end << 1)
+        return [pause, *entries, unpause]
+
+    def apply(self, broker: Broker) -> None:
+        """See Op."""
+        named = [each for each in self._named if each[1] not in self.topic.channels]
+        self.result = broker.add_channels(self.topic, named) if named else []
 
 
 class ChangeTopic(Op):

@@ -252,6 +252,7 @@ class Receiving(Turns):
     def finish(self, channel: Channel, seq: int, delivery: Delivery) -> bool:
         """Finish one message; False if this delivery does not hold it. Hot."""
         now_ns = self._monotonic_ns()
+        wall_ns = self._wall_ns() if channel.latency is not None else 0
         with self.lock:
             if self._is_busy or self.state is not State.OPEN:
                 self._refuse()
@@ -259,7 +260,7 @@ class Receiving(Turns):
             try:
                 if now_ns >= channel.next_due_ns:
                     self.broker.tick(channel, now_ns)
-                is_finished = channel.finish(seq, delivery)
+                is_finished = channel.finish(seq, delivery, 1, now_ns, wall_ns)
                 if channel.waiters and delivery.consumer is not None:
                     self.broker.attend(channel)
                 self._answered()
@@ -321,15 +322,16 @@ class Receiving(Turns):
     def finish_many(self, channel: Channel, held: Sequence[tuple[Delivery, Sequence[int]]]) -> list[int]:
         """Finish messages by delivery; return the seqs that were not in flight."""
         now_ns = self._monotonic_ns()
+        wall_ns = self._wall_ns() if channel.latency is not None else 0
 
         def finish(broker: Broker) -> list[int]:
             broker.tick(channel, now_ns)
             missed: list[int] = []
             for delivery, seqs in held:
                 is_whole = len(seqs) == delivery.count == len(set(seqs))  # one given twice stands for no other
-                if is_whole and channel.finish(delivery.first_seq, delivery, delivery.count):
+                if is_whole and channel.finish(delivery.first_seq, delivery, delivery.count, now_ns, wall_ns):
                     continue
-                missed += [seq for seq in seqs if not channel.finish(seq, delivery)]
+                missed += [seq for seq in seqs if not channel.finish(seq, delivery, 1, now_ns, wall_ns)]
             broker.attend(channel)
             self._answered()
             return missed

@@ -70,10 +70,11 @@ class Serving(Receiving):
     def finish_numbers(self, channel: Channel, consumer: Consumer, numbers: Sequence[int]) -> list[int]:
         """Finish what a client names by id; return the indexes of those it does not hold. Hot."""
         now_ns = self._monotonic_ns()
+        wall_ns = self._wall_ns() if channel.latency is not None else 0
 
         def finish(broker: Broker) -> list[int]:
             broker.tick(channel, now_ns)
-            missed = _finish(channel, _held(consumer), numbers)
+            missed = _finish(channel, _held(consumer), numbers, now_ns, wall_ns)
             self._answered()
             return missed
 
@@ -150,7 +151,7 @@ def _seq(delivery: Delivery, number: int) -> int:
     return delivery.first_seq + number - delivery.first_id
 
 
-def _finish(channel: Channel, held: Held, numbers: Sequence[int]) -> list[int]:
+def _finish(channel: Channel, held: Held, numbers: Sequence[int], now_ns: int, wall_ns: int) -> list[int]:
     """As many ids at once as follow one another inside one delivery."""
     missed: list[int] = []
     at, end = 0, len(numbers)
@@ -165,10 +166,10 @@ def _finish(channel: Channel, held: Held, numbers: Sequence[int]) -> list[int]:
         seq = _seq(delivery, number)
         if not isinstance(numbers, range):
             count = _length_in_order(numbers[at : at + count])
-        if count > 1 and channel.finish(seq, delivery, count):
+        if count > 1 and channel.finish(seq, delivery, count, now_ns, wall_ns):
             at += count
             continue
-        if not channel.finish(seq, delivery):
+        if not channel.finish(seq, delivery, 1, now_ns, wall_ns):
             missed.append(at)
         at += 1
     return missed

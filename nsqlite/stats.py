@@ -6,6 +6,51 @@ import attrs
 
 
 @attrs.frozen
+class Percentile:
+    """One percentile of a latency.
+
+    Attributes:
+        quantile: Which: 0.99 says that 99 % of the messages took no longer.
+        value_ns: How long; 0 if there was no message.
+    """
+
+    quantile: float
+    value_ns: int
+
+
+@attrs.frozen
+class Latency:
+    """How long messages took from publish to finish, of late; see `e2e_processing_latency_percentiles`.
+
+    Attributes:
+        count: Messages finished within the window.
+        percentiles: The percentiles asked for, the highest first; none when none is kept.
+    """
+
+    count: int = 0
+    percentiles: tuple[Percentile, ...] = ()
+
+
+@attrs.frozen
+class HistogramStats:
+    """How long something took, since the process began.
+
+    Attributes:
+        buckets: Pairs of a bound in seconds and how many took at most as long; both rise.
+        sum_seconds: All of them together.
+        count: How many there were, those beyond the last bound too.
+    """
+
+    buckets: tuple[tuple[float, int], ...] = ()
+    sum_seconds: float = 0.0
+    count: int = 0
+
+
+NO_LATENCY = Latency()
+NO_HISTOGRAM = HistogramStats()
+
+
+@attrs.frozen
 class PubCount:
     """How many messages a client published to one topic.
 
@@ -96,6 +141,9 @@ class ChannelStats:
         clients: Those consumers.
         paused: Whether it hands nothing out.
         oldest_waiting_seconds: Age of the oldest message that waits, 0.0 if none does.
+        e2e_processing_latency: Percentiles of the time from publish to finish over the window.
+        e2e_seconds: The same as a histogram since the channel was made or its store was opened;
+            None when no percentile is kept.
     """
 
     channel_name: str
@@ -112,6 +160,8 @@ class ChannelStats:
     clients: tuple[ClientStats, ...]
     paused: bool
     oldest_waiting_seconds: float
+    e2e_processing_latency: Latency = NO_LATENCY
+    e2e_seconds: HistogramStats | None = None
 
 
 @attrs.frozen
@@ -127,6 +177,7 @@ class TopicStats:
         message_bytes: Bytes of their bodies.
         dropped_count: Messages an ephemeral topic had no room for.
         paused: Whether it routes nothing to its channels.
+        e2e_processing_latency: Percentiles of the time from publish to finish, of all its channels.
     """
 
     topic_name: str
@@ -137,6 +188,7 @@ class TopicStats:
     message_bytes: int
     dropped_count: int
     paused: bool
+    e2e_processing_latency: Latency = NO_LATENCY
 
 
 @attrs.frozen
@@ -151,6 +203,10 @@ class NodeStats:
         store_bytes: Bytes its store takes: LMDB, journal and reserve; messages at "memory".
         journal_bytes: Bytes of journal that are not settled yet.
         producers: Clients of listeners that have published.
+        sync_seconds: What syncs of the journal took; none at "memory".
+        settlement_seconds: What settlements took; none at "memory".
+        e2e_seconds: What messages took from publish to finish, in all channels there ever were;
+            none when no percentile is kept.
     """
 
     version: str
@@ -160,3 +216,6 @@ class NodeStats:
     store_bytes: int
     journal_bytes: int
     producers: tuple[ClientStats, ...] = ()
+    sync_seconds: HistogramStats = NO_HISTOGRAM
+    settlement_seconds: HistogramStats = NO_HISTOGRAM
+    e2e_seconds: HistogramStats = NO_HISTOGRAM

@@ -26,6 +26,7 @@ from nsqlite.errors import (
     StoreFullError,
 )
 from nsqlite.gate import State
+from nsqlite.histogram import SETTLEMENT_BOUNDS_NS, SYNC_BOUNDS_NS, Histogram
 from nsqlite.journaling import Journaling
 from nsqlite.ops import Op, Publish, grouped
 from nsqlite.options import Options
@@ -42,7 +43,12 @@ _HANDED: Final = -1  # instead of a thread: the lead was given to one who has no
 
 
 class Turns(Journaling):
-    """Promises, one turn after another."""
+    """Promises, one turn after another.
+
+    Attributes:
+        sync_times: What syncs of the journal took that went well; touched under the lock.
+        settlement_times: The same of settlements of a durable node.
+    """
 
     def __init__(
         self, storage: DurableStorage | InMemoryStorage, options: Options, clock: Clock, *, is_synced: bool
@@ -52,6 +58,8 @@ class Turns(Journaling):
         self._leader: int | None = None
         self._callers: dict[int, Op] = {}  # by thread: a signal handler would wait for what it interrupted
         self._idle_waiters: list[ThreadWaiter] = []
+        self.sync_times = Histogram(SYNC_BOUNDS_NS)
+        self.settlement_times = Histogram(SETTLEMENT_BOUNDS_NS)
 
     # -- publishing -----------------------------------------------------------------------
 
@@ -134,9 +142,12 @@ class Turns(Journaling):
                 broker.next_id = message_id + 1
                 self.turn_lsn = self._append([head, frame], waits_for_sync=True)
                 self._is_busy = False
+            begun_ns = self._monotonic_ns()
             self.storage.sync()
+            ended_ns = self._monotonic_ns()
             with self.lock:
                 self._is_busy = True
+                self.sync_times.add(ended_ns - begun_ns)
                 topic.append_frame(frame, message_id)
                 self._end_alone(topic, len(frame))
                 is_leading = self._is_busy = False
@@ -328,13 +339,25 @@ class Turns(Journaling):
                 with self.lock:
                     turn = self._decide_turn(ops, waits_for_sync=True)
                 if self.turn_lsn:
-                    self.storage.sync()
+                    self.sync_storage()
                 with self.lock:
                     self._apply_turn(turn)
                 return
             except (StoreFullError, StorageFailedError) as error:
                 self.turn_lsn = 0
                 self._after_failure(error)
+
+    def sync_storage(self) -> None:
+        """Sync the journal, and note what that took. Lock free.
+
+        Raises:
+            StorageFailedError: As Storage.sync.
+        """
+        begun_ns = self._monotonic_ns()
+        self.storage.sync()
+        ended_ns = self._monotonic_ns()
+        with self.lock:
+            self.sync_times.add(ended_ns - begun_ns)
 
     def _turn(self, ops: list[Op]) -> None:
         """Decide, journal and apply at once, beside a turn that is being synced. Under the lock.

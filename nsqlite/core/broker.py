@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nsqlite.core.channel import Channel
 from nsqlite.core.consumer import Consumer
+from nsqlite.core.latency import Latencies
 from nsqlite.core.progress import Progress
 from nsqlite.core.timers import NEVER
 from nsqlite.core.topic import Topic
@@ -24,7 +25,9 @@ class Broker:
     Attributes:
         progress: What happened to messages since the journal was last written.
         wakes: Waiters to wake once the lock is free.
+        watchers: Who is woken after any topic or channel was made or deleted.
         next_id: The next message id.
+        latencies: What measures from publish to finish; None unless percentiles are asked for.
         reserved: Topic number to the seq behind what the turn in progress has decided to publish.
     """
 
@@ -36,11 +39,13 @@ class Broker:
         self.topics: dict[str, Topic] = {}
         self.progress: list[Progress] = []
         self.wakes: deque[Any] = deque()
+        self.watchers: list[Any] = []
         self.reserved: dict[int, int] = {}
         self.next_id = 0
         self.next_number = 1
         self._cache: deque[tuple[Topic, AnyRun]] = deque()
         self.cached_bytes = 0
+        self.latencies = Latencies.wanted(options)
 
     # -- topics and channels --------------------------------------------------------------
 
@@ -51,24 +56,32 @@ class Broker:
 
     def add_topic(self, number: int, name: str) -> Topic:
         """Make a topic."""
-        topic = self.topics[name] = Topic(number, name, self.options.mem_queue_size)
+        topic = self.topics[name] = Topic(number, name, self.options.mem_queue_size, self.latencies)
+        self.wakes.extend(self.watchers)
         return topic
 
     def add_channel(self, topic: Topic, number: int, name: str) -> Channel:
         """Make a channel that begins with what is routed from now on."""
-        channel = topic.add_channel(number, name, topic.routed, self.progress if self.is_durable else None)
+        return self.add_channels(topic, [(number, name)])[0]
+
+    def add_channels(self, topic: Topic, named: Sequence[tuple[int, str]]) -> list[Channel]:
+        """Make channels, by number and name, that all begin with what is routed from now on."""
+        made = topic.add_channels(named, topic.routed, self.progress if self.is_durable else None)
+        self.wakes.extend(self.watchers)
         self.attend_all(topic)
-        return channel
+        return made
 
     def remove_topic(self, topic: Topic) -> list[Channel]:
         """Take a topic away with all its channels, which are returned."""
         del self.topics[topic.name]
         topic.is_deleted = True
+        self.wakes.extend(self.watchers)
         return [self.remove_channel(topic, channel) for channel in list(topic.channels.values())]
 
     def remove_channel(self, topic: Topic, channel: Channel) -> Channel:
         """Take a channel away and wake all who wait on it, to be told."""
         topic.remove_channel(channel.name)
+        self.wakes.extend(self.watchers)
         self.wakes.extend(channel.waiters)
         self.wakes.extend(each.watcher for each in channel.consumers if each.watcher is not None)
         channel.waiters.clear()

@@ -54,6 +54,7 @@ class Channel:
         wall_ahead_ns: What wall time is ahead of monotonic time, as of the last deferral.
         waits: For each waiter, when it will look by itself, and the consumer it waits for.
         message_base: What `message_count` counts from.
+        latency: What messages took from publish to finish; None if nobody asks.
     """
 
     def __init__(self, topic: Topic, number: int, name: str, cursor: int, progress: list[Progress] | None) -> None:
@@ -96,6 +97,7 @@ class Channel:
         self.timeout_count = 0
         self.finish_count = 0
         self.dropped_count = 0
+        self.latency = topic.latencies.of_channel() if topic.latencies is not None else None
 
     # -- counts ---------------------------------------------------------------------------
 
@@ -281,10 +283,17 @@ class Channel:
 
     # -- answers --------------------------------------------------------------------------
 
-    def finish(self, seq: int, delivery: Delivery, count: int = 1) -> bool:
+    def finish(self, seq: int, delivery: Delivery, count: int = 1, now_ns: int = 0, wall_ns: int = 0) -> bool:
         """Let messages go for ever, `count` in a row; False, and nothing happens, if this delivery holds not all.
 
         Hot: O(1) whatever the count, in the order of delivery (benchmarks/net).
+
+        Args:
+            seq: The first of them.
+            delivery: What holds them.
+            count: How many.
+            now_ns: Monotonic time, for who measures latencies.
+            wall_ns: Wall time for the same; 0 measures none.
         """
         if not delivery.let_go(seq, count):
             return False
@@ -294,6 +303,9 @@ class Channel:
         if consumer is not None:
             consumer.in_flight_count -= count
             consumer.finish_count += count
+        if wall_ns and self.latency is not None:
+            start = seq - delivery.run.first_seq
+            self.latency.finished(delivery.run, start, start + count, now_ns, wall_ns)
         self._finished(seq, count, delivery)
         return True
 
@@ -375,6 +387,14 @@ class Channel:
         if not self.is_volatile:
             self.excepted.add_range(seq, seq + count)
             self.changed[seq] = pack_exception(due_wall_ns, seq, count, attempts)
+
+    def owe(self, seq: int, count: int, attempts: int) -> None:
+        """Have a stretch ready that was not routed to it and was handed out `attempts` times elsewhere."""
+        packed = pack_exception(0, seq, count, attempts)
+        self.ready.append(packed)
+        self.ready_count += count
+        self.excepted.add_range(seq, seq + count)
+        self.changed[seq] = packed
 
     # -- time -----------------------------------------------------------------------------
 

@@ -6,8 +6,11 @@
                                                                    its stretch stay ready
     (FINISHED, channel number, first seq, count)
     (DEFERRED, channel number, seq, attempts, due wall time in ns)
+    (OWED,     channel number, first seq, count, attempts)         brought from elsewhere, for this
+                                                                   channel alone
 
-They may reach the disk late, or not at all: a forgotten one is a message delivered twice.
+They may reach the disk late, or not at all: a forgotten one is a message delivered twice. Not so
+the last, which is part of a promise: it is in the record of the publish that it belongs to.
 """
 
 from __future__ import annotations
@@ -18,5 +21,6 @@ HANDED: Final = 16
 AGAIN: Final = 17
 FINISHED: Final = 18
 DEFERRED: Final = 19
+OWED: Final = 20
 
 Progress = tuple[int, ...]

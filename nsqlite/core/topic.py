@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from nsqlite.core.channel import Channel
+from nsqlite.core.latency import Latencies
 from nsqlite.core.log import TopicLog
 from nsqlite.core.progress import Progress
 from nsqlite.names import is_ephemeral
@@ -27,13 +28,15 @@ class Topic:
         is_flowing: Whether messages go to channels at once: it has some and is not paused.
         is_bounded: Whether a channel drops what it has no room for.
         hungry: Channels that have waiters.
+        latencies: Makes what its channels measure latencies with; None if they do not.
     """
 
-    def __init__(self, number: int, name: str, mem_queue_size: int) -> None:
+    def __init__(self, number: int, name: str, mem_queue_size: int, latencies: Latencies | None = None) -> None:
         self.number = number
         self.name = name
         self.is_ephemeral = is_ephemeral(name)
         self.mem_queue_size = mem_queue_size
+        self.latencies = latencies
         self.is_paused = False
         self.is_deleted = False
         self.is_flowing = False
@@ -97,6 +100,21 @@ class Topic:
         if self.is_flowing:
             self.route()
 
+    def adopt(self, run: Run, owner: Channel | None) -> None:
+        """Make what was accepted elsewhere part of the log; no counter of publishes counts it.
+
+        All channels step over it if it has an owner, to which the caller then gives it.
+        """
+        self.tail = None
+        self.log.append(run)
+        self.end += run.count
+        if owner is None:
+            self.route()
+            return
+        assert self.routed == run.first_seq
+        self.step_over(run.first_seq, self.end)
+        self.routed = self.end
+
     def room(self, end: int) -> int | None:
         """How many more messages may wait from seq `end` on in an ephemeral topic; None for any number."""
         if not self.is_ephemeral or self.is_flowing:
@@ -134,12 +152,19 @@ class Topic:
 
     def add_channel(self, number: int, name: str, start: int, progress: list[Progress] | None) -> Channel:
         """Make a channel that starts at seq `start`."""
-        channel = Channel(self, number, name, start, progress)
-        if channel.is_volatile:
-            channel.progress = None
-        self.channels[name] = channel
+        return self.add_channels([(number, name)], start, progress)[0]
+
+    def add_channels(
+        self, named: Sequence[tuple[int, str]], start: int, progress: list[Progress] | None
+    ) -> list[Channel]:
+        """Make channels, by number and name, that all start at seq `start`; what waits here is routed to all."""
+        made = [Channel(self, number, name, start, progress) for number, name in named]
+        for channel in made:
+            if channel.is_volatile:
+                channel.progress = None
+            self.channels[channel.name] = channel
         self._flow()
-        return channel
+        return made
 
     def remove_channel(self, name: str) -> Channel:
         """Take a channel away with all it owes."""

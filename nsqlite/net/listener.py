@@ -1,4 +1,4 @@
-"""Listeners: a node's TCP server in a thread of its own, or in a running loop."""
+"""Listeners: a node's servers in a thread of its own, or in a running loop."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from nsqlite import aio
 from nsqlite.errors import InvalidOptionError
+from nsqlite.net.nsqd import Nsqd
 from nsqlite.net.options import ListenerOptions
-from nsqlite.net.tcp_server import TcpServer
 from nsqlite.node import Node
 from nsqlite.options import merged
 
@@ -50,16 +50,20 @@ def serve(node: Node | aio.Node, *, options: ListenerOptions | None = None, **fi
 
 
 class Listener:
-    """A node's TCP server in a thread of its own. Close it, or use it as a context manager.
+    """A node's servers in a thread of its own. Close it, or use it as a context manager.
 
     Attributes:
         options: What it was made with.
         tcp_address: (host, real port); the path of a unix socket.
+        http_address: The same for HTTP; "" where it is not served.
+        https_address: The same for HTTPS.
     """
 
     def __init__(self, node: Node, options: ListenerOptions) -> None:
         self.options = options
         self.tcp_address: Any = ""
+        self.http_address: Any = ""
+        self.https_address: Any = ""
         self._engine = node.engine
         self._errors: list[BaseException] = []
         self._is_started = threading.Event()
@@ -85,16 +89,17 @@ class Listener:
 
     async def _serve(self) -> None:
         try:
-            server = TcpServer(self._engine, self.options)
-            await server.start()
-            self.tcp_address = server.address
+            nsqd = Nsqd(self._engine, self.options)
+            await nsqd.start()
+            self.tcp_address = nsqd.tcp.address
+            self.http_address, self.https_address = nsqd.http_address, nsqd.https_address
         except BaseException as error:  # noqa: BLE001  # raised again by whoever made the listener
             self._errors.append(error)
             return
         finally:
             self._is_started.set()
         await self._is_stopped.wait()
-        await server.close()
+        await nsqd.close()
 
     def __enter__(self) -> Listener:
         return self
@@ -129,9 +134,9 @@ class Serving:
         return self._start().__await__()
 
     async def _start(self) -> LoopListener:
-        server = TcpServer(self._node.engine, self._options)
-        await server.start()
-        self._listener = LoopListener(server)
+        nsqd = Nsqd(self._node.engine, self._options)
+        await nsqd.start()
+        self._listener = LoopListener(nsqd)
         return self._listener
 
     async def __aenter__(self) -> LoopListener:
@@ -145,24 +150,28 @@ class Serving:
 
 
 class LoopListener:
-    """A node's TCP server in the loop it was made in.
+    """A node's servers in the loop it was made in.
 
     Attributes:
         options: What it was made with.
         tcp_address: (host, real port); the path of a unix socket.
+        http_address: The same for HTTP; "" where it is not served.
+        https_address: The same for HTTPS.
     """
 
-    def __init__(self, server: TcpServer) -> None:
-        self._server = server
-        self.options = server.options
-        self.tcp_address: Any = server.address
+    def __init__(self, nsqd: Nsqd) -> None:
+        self._nsqd = nsqd
+        self.options = nsqd.options
+        self.tcp_address: Any = nsqd.tcp.address
+        self.http_address: Any = nsqd.http_address
+        self.https_address: Any = nsqd.https_address
 
     def __repr__(self) -> str:
         return f"<LoopListener {self.tcp_address}>"
 
     async def close(self) -> None:
         """See Listener.close."""
-        await asyncio.shield(self._server.close())
+        await asyncio.shield(self._nsqd.close())
 
 
 class Complaints:

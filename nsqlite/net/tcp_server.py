@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import stat
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from nsqlite.door import Door
 from nsqlite.engine import Engine
-from nsqlite.errors import ListenError, NsqliteError
-from nsqlite.net.options import ListenerOptions, parse_address
+from nsqlite.errors import NsqliteError
+from nsqlite.net.binding import Binding, rounds
+from nsqlite.net.options import ListenerOptions
 from nsqlite.net.peer import Peer
 from nsqlite.net.protocol.commands import Limits
 from nsqlite.net.protocol.compression import snappy_is_available
 from nsqlite.net.protocol.negotiation import VERSION, Terms
 from nsqlite.net.tls import server_context
+from nsqlite.net.topics import Topics
 from nsqlite.options import SECOND_NS
 from nsqlite.stats import ClientStats
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from nsqlite.net.auth import AuthServers
 
-BACKLOG: Final = 1024
 DRAIN_SECONDS: Final = 5.0  # of real time, whatever the node's clock says: closing may not hang
 log: Final = logging.getLogger("nsqlite")
 
@@ -36,6 +35,7 @@ class TcpServer:
     """All connections of one listener; lives in one loop.
 
     Attributes:
+        topics: Topics by name, made when they are not there.
         terms: What is offered at IDENTIFY.
         limits: What is taken.
         tls: For upgrades; None without a certificate.
@@ -52,17 +52,16 @@ class TcpServer:
         self.engine = engine
         self.options = options
         self.door = Door(engine)
+        self.topics = Topics(engine, self.door)
         self.limits = _limits(engine)
         self.tls: ssl.SSLContext | None = server_context(options) if options.tls_cert else None
         self.is_tls_required = options.is_tls_required
         self.auth: AuthServers | None = _auth_servers(options)
         self.terms = _terms(engine, options)
-        self.address: tuple[str, int] | str = ""
         self._peers: set[Peer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._commands: set[asyncio.Task[None]] = set()
-        self._server: Any = None
-        self._socket_inode = 0
+        self._binding = Binding()
         self._is_full_told = False
         self._is_closing = False
         self.is_auth_told = False
@@ -76,47 +75,18 @@ class TcpServer:
             NodeClosedError, NodeFailedError: The node could serve nobody.
         """
         self.engine.locked(lambda _: None)
-        binding = asyncio.ensure_future(self._bind())
-        try:
-            await asyncio.shield(binding)
-        except asyncio.CancelledError:
-            await binding  # it may listen by now, and asyncio would leave it so
-            await self.close()
-            raise
-        except (OSError, UnicodeError) as error:
-            raise ListenError(self.options.tcp_address, str(error)) from error
+        await self._binding.start(self._make_peer, self.options.tcp_address)
         self.engine.producers.append(self._producers)
-        log.info("TCP: listening on %s", self.name, extra={"event": "listening", "address": self.name})
-
-    async def _bind(self) -> None:
-        address = parse_address(self.options.tcp_address)
-        if isinstance(address, str):
-            await self._bind_unix(address)
-            return
-        host, port = address
-        self._server = await self.door.loop.create_server(
-            self._make_peer, host or None, port, backlog=BACKLOG, reuse_address=True
-        )
-        self.address = self._server.sockets[0].getsockname()[:2]
-
-    async def _bind_unix(self, path: str) -> None:
-        with suppress(FileNotFoundError):
-            if stat.S_ISSOCK(os.stat(path).st_mode) and await _is_answered(path):
-                raise OSError("another process listens there")
-        self._server = await self.door.loop.create_unix_server(self._make_peer, path, backlog=BACKLOG)
-        self.address = path
-        self._socket_inode = os.stat(path).st_ino
+        name = self._binding.name
+        log.info("TCP: listening on %s", name, extra={"event": "listening", "address": name})
 
     def _make_peer(self) -> Peer:
         return Peer(self)
 
     @property
-    def name(self) -> str:
-        """The address as a log line shows it."""
-        if isinstance(self.address, str):
-            return self.address
-        host, port = self.address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    def address(self) -> tuple[str, int] | str:
+        """(host, real port), or the path of a unix socket."""
+        return self._binding.address
 
     def _producers(self) -> list[ClientStats]:
         return [peer.session.stats() for peer in list(self._peers) if peer.session.pub_counts]
@@ -161,14 +131,12 @@ class TcpServer:
 
     async def close(self) -> None:
         """Accept nothing more, carry out what was read, and end all connections."""
-        if self._server is None:
+        if not self._binding.is_open:
             return
         self._is_closing = True
-        server, self._server = self._server, None
         with suppress(ValueError):  # it was closed before it had begun
             self.engine.producers.remove(self._producers)
-        await self._stop_accepting(server)
-        self._unlink_socket()
+        await self._binding.close()
         for peer in list(self._peers):
             peer.may_linger = False
             peer.finish()
@@ -180,46 +148,12 @@ class TcpServer:
             peer.give_up()
         for task in self._commands:
             task.cancel()  # what it promised is kept or not, never by half; nobody is there to be told
-        await _rounds()  # connections that were given up are told so
+        await rounds()  # connections that were given up are told so
         while self._tasks:
             await asyncio.wait(self._tasks)
         if self.auth is not None:
             await self.auth.close()
         self.door.close()
-
-    async def _stop_accepting(self, server: Any) -> None:
-        """Close the server's sockets, and refuse who was accepted in this very moment.
-
-        Those first: asyncio loses, open, a connection whose server closes before its own task runs.
-        """
-        for each in server.sockets:
-            with suppress(NotImplementedError):  # where loops have no readers, nothing waits in between
-                self.door.loop.remove_reader(each.fileno())
-        await _rounds()
-        server.close()
-        await _rounds()
-
-    def _unlink_socket(self) -> None:
-        if isinstance(self.address, str):
-            with suppress(OSError):
-                if os.stat(self.address).st_ino == self._socket_inode:  # nobody has taken its place
-                    os.unlink(self.address)
-
-
-async def _rounds() -> None:
-    """Let the loop go on with the connections that it opens or closes, which takes it up to four rounds."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-async def _is_answered(path: str) -> bool:
-    """Whether somebody listens on a unix socket; asyncio would take its place all the same."""
-    try:
-        _, writer = await asyncio.open_unix_connection(path)
-    except OSError:
-        return False
-    writer.close()
-    return True
 
 
 def _limits(engine: Engine) -> Limits:

@@ -62,7 +62,8 @@ CHANNEL_MADE: Final = 6
 CHANNEL_DELETED: Final = 7
 CHANNEL_PAUSED: Final = 8
 CHANNEL_EMPTIED: Final = 9
-# 16 to 19 are progress: nsqlite.core.progress
+ADOPTED: Final = 11  # published, and stepped over by all channels but those that are told to owe it (progress 20)
+# 16 to 20 are progress: nsqlite.core.progress
 
 PUBLISH_HEAD: Final = struct.Struct("<BIQQIqI")
 PROGRESS: Final = {
@@ -70,7 +71,9 @@ PROGRESS: Final = {
     17: struct.Struct("<BIQIHI"),
     18: struct.Struct("<BIQI"),
     19: struct.Struct("<BIQHq"),
+    20: struct.Struct("<BIQIH"),
 }
+_WITH_RUN: Final = (PUBLISHED, ROUTED, ADOPTED)
 _NAMED: Final = struct.Struct("<BIIQB")
 _NUMBERED: Final = struct.Struct("<BIIQ")
 
@@ -93,7 +96,11 @@ def unpack_segment_head(head: bytes) -> tuple[bytes, int, int] | None:
 
 def pack_publish(topic_number: int, run: Run, *, is_routed: bool) -> bytes:
     """The head of a run's entry; the frames follow it."""
-    kind = ROUTED if is_routed else PUBLISHED
+    return pack_run_head(ROUTED if is_routed else PUBLISHED, topic_number, run)
+
+
+def pack_run_head(kind: int, topic_number: int, run: Run) -> bytes:
+    """As `pack_publish`, of any kind that brings a run."""
     return PUBLISH_HEAD.pack(kind, topic_number, run.first_seq, run.first_id, run.count, run.due_ns, len(run.frames))
 
 
@@ -145,7 +152,7 @@ def unpack_entries(payload: bytes) -> Iterator[tuple[Any, ...]]:
     head_size = PUBLISH_HEAD.size
     while at < end:
         kind = payload[at]
-        if kind in (PUBLISHED, ROUTED):
+        if kind in _WITH_RUN:
             _, topic_number, first_seq, first_id, count, due_ns, length = PUBLISH_HEAD.unpack_from(payload, at)
             at += head_size
             frames = payload[at : at + length]

@@ -83,6 +83,8 @@ class Replay:
             kind = entry[0]
             if kind in (layout.PUBLISHED, layout.ROUTED):
                 self._published(entry[1], entry[2], is_routed=kind == layout.ROUTED)
+            elif kind == layout.ADOPTED:
+                self._adopted(entry[1], entry[2])
             elif kind >= 16:
                 held = self._channels.get(entry[1])
                 left = self._behind_emptied(entry) if self._emptied else entry
@@ -132,6 +134,12 @@ class Replay:
         if is_routed:
             self._route(topic, topic.end)
 
+    def _adopted(self, topic_number: int, run: Run) -> None:
+        self._published(topic_number, run, is_routed=False)
+        topic = self.state.topics.get(topic_number)
+        if topic is not None and topic.routed == run.first_seq:
+            _step_over(topic, run.first_seq, run.first_seq + run.count)
+
     def _route(self, topic: TopicState, routed: int) -> None:
         if routed <= topic.routed:
             return
@@ -163,14 +171,8 @@ class Replay:
         topic = self.state.topics.get(number)
         if topic is None or routed <= topic.routed:
             return
-        start = topic.routed
         topic.waiting.clear()
-        topic.routed = routed
-        if any(channel.cursor < start for channel in topic.channels.values()):
-            topic.stepped.add_range(start, routed)
-        for channel in topic.channels.values():
-            if channel.cursor == start:
-                channel.cursor = routed
+        _step_over(topic, topic.routed, routed)
 
     def _channel_made(self, topic_number: int, number: int, start: int, name: str) -> None:
         self.state.next_number = max(self.state.next_number, number + 1)
@@ -201,6 +203,16 @@ class Replay:
             self._emptied[number] = channel.cursor = max(channel.cursor, cursor)
             channel.in_flight, channel.excepted = SeqSet(), SeqSet()
             channel.changed, channel.is_emptied = {}, True
+
+
+def _step_over(topic: TopicState, start: int, stop: int) -> None:
+    """Route start..stop to channels that will not hand it out."""
+    topic.routed = stop
+    if any(channel.cursor < start for channel in topic.channels.values()):
+        topic.stepped.add_range(start, stop)
+    for channel in topic.channels.values():
+        if channel.cursor == start:
+            channel.cursor = stop
 
 
 # -- progress ------------------------------------------------------------------------------
@@ -258,6 +270,11 @@ def _deferred(topic: TopicState, channel: ChannelState, seq: int, attempts: int,
     channel.changed[seq] = pack_exception(due_ns, seq, 1, attempts)
 
 
+def _owed(_: TopicState, channel: ChannelState, first: int, count: int, attempts: int) -> None:
+    channel.excepted.add_range(first, first + count)
+    channel.changed[first] = pack_exception(0, first, count, attempts)
+
+
 _PROMISES: Final[dict[int, Callable[..., Any]]] = {
     layout.TOPIC_MADE: Replay._topic_made,
     layout.TOPIC_DELETED: Replay._topic_deleted,
@@ -274,4 +291,5 @@ _PROGRESS: Final[dict[int, Callable[..., Any]]] = {
     17: _again,
     18: _finished,
     19: _deferred,
+    20: _owed,
 }

@@ -1,13 +1,13 @@
 """What happens to messages is told to the journal as results, in the order it happened."""
 
-from nsqlite.core.progress import AGAIN, DEFERRED, FINISHED, HANDED
+from nsqlite.core.progress import AGAIN, DEFERRED, FINISHED, HANDED, OWED
 from nsqlite.storage import layout
 from tests.fakes.cores import NOW_NS, SECOND, WALL_NS, make_channel, publish, take
 
 
 def test_kinds_are_the_ones_the_journal_knows() -> None:
     """Each kind has a layout, and no promise has its number."""
-    assert set(layout.PROGRESS) == {HANDED, AGAIN, FINISHED, DEFERRED}
+    assert set(layout.PROGRESS) == {HANDED, AGAIN, FINISHED, DEFERRED, OWED}
 
 
 def test_channel_tells_what_happens_in_order() -> None:

@@ -13,7 +13,7 @@ from nsqlite.core.channel import Channel
 from nsqlite.core.delivery import Delivery
 from nsqlite.core.progress import Progress
 from nsqlite.core.topic import Topic
-from nsqlite.ops import ChangeChannel, ChangeTopic, MakeChannel, MakeTopic, Op, Publish
+from nsqlite.ops import Adopt, ChangeChannel, ChangeTopic, MakeChannel, MakeTopic, Op, Publish
 from nsqlite.options import Options
 from nsqlite.state import NodeState
 from nsqlite.storage import layout
@@ -24,6 +24,7 @@ DEEDS = [
     "publish",
     "publish many",
     "delay",
+    "adopt",
     "take",
     "take",
     "take many",
@@ -89,6 +90,8 @@ class Story:
             self._run(Publish(topic, [b"x" * (1 + at % 3) for at in range(number + 1)], 0))
         elif deed == "delay":
             self._run(Publish(topic, [b"later"] * (number % 5 + 1), (number + 1) * 10 * SECOND))
+        elif deed == "adopt":
+            self._adopt(topic, number)
         elif deed == "new channel":
             self._run(MakeChannel(topic, NAMES[number % 3]))
         elif deed in ("pause topic", "unpause topic"):
@@ -105,6 +108,14 @@ class Story:
             self._answer(deed, number)
         elif channel is not None:
             self._do_to_channel(deed, number, channel)
+
+    def _adopt(self, topic: Topic, number: int) -> None:
+        durable = [each for each in topic.channels.values() if not each.is_volatile]
+        owner = durable[number % len(durable)] if durable and number % 4 and topic.routed == topic.end else None
+        attempts = number % 3 if owner is not None else 0
+        self._run(
+            Adopt(topic, owner, [(WALL_NS - at, attempts + at // 2, b"old" * at) for at in range(1, number % 5 + 2)])
+        )
 
     def _do_to_channel(self, deed: str, number: int, channel: Channel) -> None:
         if deed in ("take", "take many"):

@@ -15,10 +15,17 @@ import attrs
 import nsqlite
 import nsqlite.net
 
+PORTS = ("", "http_", "https_")
+
 
 def tell(**line: Any) -> None:
     """Print one line, at once."""
     print(json.dumps(line, default=repr), flush=True)
+
+
+def port_of(address: Any) -> int:
+    """The port of a listener's address; 0 if it is the path of a unix socket, or there is none."""
+    return int(address[1]) if isinstance(address, tuple) else 0
 
 
 def main(path: str, text: str) -> None:
@@ -30,8 +37,8 @@ def main(path: str, text: str) -> None:
         nsqlite.open(None if path == "-" else path, **of_node) as node,
         nsqlite.net.listen(node, **options) as listener,
     ):
-        host, port = listener.tcp_address
-        tell(host=host, port=port)
+        where = {f"{kind}port": port_of(getattr(listener, f"{kind or 'tcp_'}address", "")) for kind in PORTS}
+        tell(host="127.0.0.1", **where)
         for _ in sys.stdin:
             tell(**attrs.asdict(node.stats()))
         node.check()

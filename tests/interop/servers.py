@@ -1,4 +1,4 @@
-"""The servers that other people's clients talk to: the real nsqd, and a node, each in a process of its own.
+"""The servers that other people's clients talk to: the real nsqd and nsqlookupd, and a node, each in its own process.
 
 Options have the names of nsqlite's, which are nsqd's with underscores; durations are floats, in seconds.
 """
@@ -26,9 +26,10 @@ import attrs
 import trustme
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-NSQD: Final = ROOT / "build" / "peers" / "nsqd"
+PEERS: Final = ROOT / "build" / "peers"
 PATIENCE_SECONDS: Final = 30.0
-_LISTENING: Final = re.compile(rb"(TCP|HTTP): listening on 127\.0\.0\.1:(\d+)")
+LOOPBACK: Final = "127.0.0.1:0"
+_LISTENING: Final = re.compile(rb" (TCP|HTTP|HTTPS): listening on (\S+)")
 
 
 def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE_SECONDS) -> Any:
@@ -52,14 +53,18 @@ class Server:
     Attributes:
         kind: "nsqd" or "node".
         host: Where it listens.
-        port: The same.
+        port: The same, for TCP; 0 if that is a unix socket.
         stats: Asks for its statistics, under the names that nsqd and nsqlite share.
+        http_port: Where its HTTP API is, 0 for nowhere.
+        https_port: The same over TLS.
     """
 
     kind: str
     host: str
     port: int
     stats: Callable[[], dict[str, Any]]
+    http_port: int = 0
+    https_port: int = 0
 
     def channel(self, topic: str, channel: str) -> dict[str, Any]:
         """The statistics of one channel, or nothing if there is no such channel."""
@@ -120,12 +125,51 @@ def started(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
                     pipe.close()
 
 
+@attrs.frozen
+class Lookupd:
+    """An nsqlookupd that can be talked to.
+
+    Attributes:
+        tcp_port: Where nsqds register.
+        http_port: Where its HTTP API is.
+        host: Where both are.
+    """
+
+    tcp_port: int
+    http_port: int
+    host: str = "127.0.0.1"
+
+    @property
+    def tcp_address(self) -> str:
+        """As an nsqd is told it."""
+        return f"{self.host}:{self.tcp_port}"
+
+    @property
+    def http_address(self) -> str:
+        """As clients and nsqadmin are told it."""
+        return f"{self.host}:{self.http_port}"
+
+    def ask(self, path: str) -> Any:
+        """The JSON that it answers to GET.
+
+        Raises:
+            urllib.error.HTTPError: If it answers something else than 200.
+        """
+        with urllib.request.urlopen(f"http://{self.http_address}{path}", timeout=PATIENCE_SECONDS) as answer:
+            return json.load(answer)
+
+
+def _addresses(options: dict[str, Any]) -> dict[str, Any]:
+    """Options with which a server listens on free ports of loopback, unless it is told otherwise."""
+    own = {"tcp_address": LOOPBACK, "http_address": LOOPBACK, "broadcast_address": "127.0.0.1"}
+    return own | ({"https_address": LOOPBACK} if "tls_cert" in options else {}) | options
+
+
 @contextlib.contextmanager
 def node(path: Path | None = None, **options: Any) -> Iterator[Server]:
-    """A node with a listener; in memory, unless it has a path."""
-    options = {"tcp_address": "127.0.0.1:0"} | options
-    command = [sys.executable, "-m", "tests.interop.serve_node", str(path or "-"), json.dumps(options)]
-    with started(command) as process:
+    """A node with a listener; in memory, unless it has a path. With `tls_cert` there is https, too."""
+    arguments = [str(path or "-"), json.dumps(_addresses(options))]
+    with started([sys.executable, "-m", "tests.interop.serve_node", *arguments]) as process:
         reader = LineReader(process, process.stdout)
         first = reader.line()
         assert first, "the node did not come up"
@@ -141,47 +185,63 @@ def node(path: Path | None = None, **options: Any) -> Iterator[Server]:
         yield Server("node", stats=stats, **json.loads(first))
 
 
+@contextlib.contextmanager
+def nsqd(**options: Any) -> Iterator[Server]:
+    """The real nsqd, on a folder of its own unless it has a `data_path`. With `tls_cert` there is https, too."""
+    with (
+        tempfile.TemporaryDirectory(prefix="nsqlite-nsqd-") as folder,
+        _peer("nsqd", {"https_address": ""} | _addresses({"data_path": folder} | options)) as ports,
+    ):
+        url = f"http://127.0.0.1:{ports.get('HTTP')}/stats?format=json"
+
+        def stats() -> dict[str, Any]:
+            with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
+                return dict(json.load(answer))
+
+        yield Server("nsqd", "127.0.0.1", ports["TCP"], stats, ports.get("HTTP", 0), ports.get("HTTPS", 0))
+
+
+@contextlib.contextmanager
+def nsqlookupd(**options: Any) -> Iterator[Lookupd]:
+    """The real nsqlookupd."""
+    with _peer("nsqlookupd", _addresses(options)) as ports:
+        yield Lookupd(ports["TCP"], ports["HTTP"])
+
+
+@contextlib.contextmanager
+def _peer(program: str, options: dict[str, Any]) -> Iterator[dict[str, int]]:
+    """Run one of NSQ's servers, and kill it; what it listens for, and on which ports (0: a unix socket)."""
+    assert (PEERS / program).exists(), f"{program} is not built; `make test-interop` does it, or: make peers"
+    awaited = {kind.upper() for kind in ("tcp", "http", "https") if options.get(f"{kind}_address")}
+    command = [str(PEERS / program), *_flags(options)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    said: list[bytes] = []
+    try:
+        reader, ports = LineReader(process, process.stderr), dict[str, int]()
+        while not awaited <= ports.keys():
+            said.append(reader.line())
+            assert said[-1], b"\n".join(said).decode()
+            for kind, address in _LISTENING.findall(said[-1]):
+                port = address.rpartition(b":")[2]
+                ports[kind.decode()] = int(port) if port.isdigit() else 0
+        threading.Thread(target=_drain, args=(process.stderr,), daemon=True).start()
+        yield ports
+    finally:
+        process.kill()  # a client that went without the magic would keep an nsqd from ending by itself
+        process.wait()
+
+
 def _flags(options: dict[str, Any]) -> Iterator[str]:
-    """nsqd's spelling of options: a float is a duration, a tuple a flag for each of its elements."""
+    """NSQ's spelling of options: a float is a duration, a tuple a flag for each of its elements."""
     for name, value in options.items():
-        flag = "--" + name.replace("_", "-")
+        flag = "--" + name.removeprefix("nsq" if name.startswith("nsqlookupd") else "").replace("_", "-")
         if isinstance(value, tuple | list):
-            yield from (f"{flag.removesuffix('es')}={each}" for each in value)
+            flag = flag.removesuffix("es" if flag.endswith("addresses") else "s")
+            yield from (f"{flag}={each}" for each in value)
         elif isinstance(value, bool):
             yield f"{flag}={'true' if value else 'false'}"
         else:
             yield f"{flag}={round(value * 1000)}ms" if isinstance(value, float) else f"{flag}={value}"
-
-
-@contextlib.contextmanager
-def nsqd(**options: Any) -> Iterator[Server]:
-    """The real nsqd, on a folder of its own."""
-    assert NSQD.exists(), f"{NSQD} is not built; `make test-interop` does it, or: make peers"
-    with tempfile.TemporaryDirectory(prefix="nsqlite-nsqd-") as folder:
-        addresses = [f"--{name}-address=127.0.0.1:0" for name in ("tcp", "http", "https", "broadcast")]
-        process = subprocess.Popen(
-            [NSQD, f"--data-path={folder}", *addresses, *_flags(options)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        said: list[bytes] = []
-        try:
-            reader, ports = LineReader(process, process.stderr), dict[bytes, int]()
-            while len(ports) < 2:
-                said.append(reader.line())
-                assert said[-1], b"\n".join(said).decode()
-                ports |= {found[1]: int(found[2]) for found in _LISTENING.finditer(said[-1])}
-            threading.Thread(target=_drain, args=(process.stderr,), daemon=True).start()
-            url = f"http://127.0.0.1:{ports[b'HTTP']}/stats?format=json"
-
-            def stats() -> dict[str, Any]:
-                with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
-                    return dict(json.load(answer))
-
-            yield Server("nsqd", "127.0.0.1", ports[b"TCP"], stats)
-        finally:
-            process.kill()  # a client that went without the magic would keep it from ending by itself
-            process.wait()
 
 
 def _drain(output: Any) -> None:

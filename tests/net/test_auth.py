@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 
 from nsqlite.errors import InvalidOptionError
-from nsqlite.net.auth import MAX_ANSWER_BYTES, AuthQueryError, AuthServers
+from nsqlite.net.auth import AuthQueryError, AuthServers
+from nsqlite.net.http_client import MAX_ANSWER_BYTES
 from nsqlite.net.options import ListenerOptions
 from nsqlite.net.protocol.permissions import Permissions
 from tests.net.conftest import PemFiles

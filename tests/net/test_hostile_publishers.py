@@ -161,7 +161,7 @@ def test_listener_that_closes_during_the_sync_answers_first(held: Held) -> None:
     client.send(pub("t", b"x") * 3)
     held.storage.sync_gate.await_arrival()
     closing = Caller(held.rig.listener.close)
-    held.rig.until(lambda: held.rig.server._server is None)
+    held.rig.until(lambda: not held.rig.server._binding.is_open)
 
     held.storage.sync_gate.open()
 

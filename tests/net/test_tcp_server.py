@@ -261,6 +261,6 @@ def test_ipv6_host_stands_in_brackets() -> None:
             host, port = rig.listener.tcp_address
 
             assert host == "::1"
-            assert rig.server.name == f"[::1]:{port}"
+            assert rig.server._binding.name == f"[::1]:{port}"
     except ListenError:
         pytest.skip("IPv6 is turned off")

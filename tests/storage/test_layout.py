@@ -77,7 +77,9 @@ def test_numbered_entry_round_trips(topic: int, channel: int, value: int, kind: 
     assert list(layout.unpack_entries(packed)) == [(kind, topic, channel, value)]
 
 
-@pytest.mark.parametrize("entry", [(16, 7, 2**40, 9), (17, 7, 5, 1, 65_535, 3), (18, 7, 5, 6), (19, 7, 5, 2, 2**62)])
+@pytest.mark.parametrize(
+    "entry", [(16, 7, 2**40, 9), (17, 7, 5, 1, 65_535, 3), (18, 7, 5, 6), (19, 7, 5, 2, 2**62), (20, 7, 5, 3, 65_535)]
+)
 def test_progress_round_trips(entry: tuple[int, ...]) -> None:
     """Each kind of progress gives its numbers back."""
     assert list(layout.unpack_entries(layout.pack_progress([entry]))) == [entry]
@@ -209,4 +211,4 @@ def test_kinds_have_numbers_of_their_own() -> None:
     del kinds["FORMAT_VERSION"]
 
     assert len(set(kinds.values())) == len(kinds)
-    assert (layout.PUBLISHED, layout.ROUTED, layout.FORMAT_VERSION) == (1, 10, 1)
+    assert (layout.PUBLISHED, layout.ROUTED, layout.ADOPTED, layout.FORMAT_VERSION) == (1, 10, 11, 1)

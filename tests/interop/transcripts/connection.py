@@ -124,6 +124,13 @@ class Connection:
         data, self._raw = self._raw[:size], self._raw[size:]
         return data
 
+    def read_until(self, marker: bytes, deadline: float) -> bytes:
+        """Read to the end of a marker, or what came before an end."""
+        while marker not in self._raw and self._receive(deadline):
+            pass
+        before, found, self._raw = self._raw.partition(marker)
+        return before + found
+
     def read_frame(self, deadline: float) -> tuple[int, bytes] | None:
         """Read a frame's type and data, None at the end of the connection.
 

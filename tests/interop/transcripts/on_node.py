@@ -17,6 +17,7 @@ from tests.interop.transcripts.certificates import Certificates
 from tests.interop.transcripts.steps import Server
 from tests.interop.transcripts.timing import LIMIT_SECONDS, VirtualTime
 
+LOOPBACK = "127.0.0.1:0"
 NODE_OPTIONS = {field.name for field in attrs.fields(nsqlite.Options)}
 # The answer to a wrong magic, from which no option keeps a server.
 WRONG_MAGIC, BAD_PROTOCOL = b"  ??", b"\x00\x00\x00\x12\x00\x00\x00\x01E_BAD_PROTOCOL"
@@ -30,12 +31,14 @@ class NodePeer:
     def __init__(
         self,
         node: nsqlite.Node,
-        address: tuple[str, int],
+        listener: Any,
         clock: nsqlite.VirtualClock,
         auth: AuthServer | None,
         certificates: Certificates,
     ) -> None:
-        self.address = address
+        self.address = listener.tcp_address
+        self.http_address: tuple[str, int] = getattr(listener, "http_address", ("", 0))
+        self.https_address: tuple[str, int] | None = getattr(listener, "https_address", None) or None
         self.time = VirtualTime(clock, self.settle)
         self.auth = auth
         self.certificates = certificates
@@ -77,6 +80,7 @@ def node_peer(server: Server, certificates: Certificates) -> Iterator[NodePeer]:
     clock = nsqlite.VirtualClock()
     node_options = {name: value for name, value in server.options if name in NODE_OPTIONS}
     options = {name: value for name, value in server.options if name not in NODE_OPTIONS}
+    options |= {"tcp_address": LOOPBACK, "http_address": LOOPBACK}
     with ExitStack() as stack:
         auth = stack.enter_context(auth_server()) if server.has_auth else None
         if auth is not None:
@@ -84,7 +88,8 @@ def node_peer(server: Server, certificates: Certificates) -> Iterator[NodePeer]:
         if server.has_tls:
             options["tls_cert"], options["tls_key"] = certificates.server, certificates.server_key
             options["tls_root_ca_file"] = certificates.authority
+            options["https_address"] = LOOPBACK
         node = stack.enter_context(nsqlite.open(None, clock=clock, **node_options))
-        listener = stack.enter_context(nsqlite.net.listen(node, tcp_address="127.0.0.1:0", **options))
-        yield NodePeer(node, listener.tcp_address, clock, auth, certificates)
+        listener = stack.enter_context(nsqlite.net.listen(node, **options))
+        yield NodePeer(node, listener, clock, auth, certificates)
         node.check()

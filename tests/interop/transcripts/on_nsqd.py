@@ -19,7 +19,7 @@ from tests.interop.transcripts.steps import Server
 from tests.interop.transcripts.timing import LIMIT_SECONDS, RealTime
 
 NSQD = Path(__file__).resolve().parents[3] / "build" / "peers" / "nsqd"
-LISTENING = re.compile(r"(TCP|HTTP): listening on (.+):([0-9]+)$")
+LISTENING = re.compile(r" (TCP|HTTP|HTTPS): listening on (.+):([0-9]+)$")
 
 
 class Nsqd:
@@ -27,7 +27,10 @@ class Nsqd:
 
     name = "nsqd"
 
-    def __init__(self, process: subprocess.Popen[str], auth: AuthServer | None, certificates: Certificates) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], auth: AuthServer | None, certificates: Certificates, awaited: set[str]
+    ) -> None:
+        self._awaited = awaited
         self.auth = auth
         self.certificates = certificates
         self.time = RealTime()
@@ -38,6 +41,8 @@ class Nsqd:
         self._reader.start()
         assert self._is_ready.wait(LIMIT_SECONDS), "nsqd does not listen"
         self.address = self._listens["TCP"]
+        self.http_address = self._listens["HTTP"]
+        self.https_address = self._listens.get("HTTPS")
 
     def _read_log(self) -> None:
         """Learn where it listens, and keep the pipe from filling."""
@@ -45,7 +50,7 @@ class Nsqd:
         for line in self._process.stderr:
             if found := LISTENING.search(line):
                 self._listens[found[1]] = (found[2], int(found[3]))
-                if self._listens.keys() >= {"TCP", "HTTP"}:
+                if self._listens.keys() >= self._awaited:
                     self._is_ready.set()
 
     def stats(self) -> dict[str, Any]:
@@ -59,7 +64,7 @@ class Nsqd:
         self._ask("POST", f"/{'channel' if channel else 'topic'}/{action}?{names}")
 
     def _ask(self, method: str, path: str) -> bytes:
-        connection = http.client.HTTPConnection(*self._listens["HTTP"], timeout=LIMIT_SECONDS)
+        connection = http.client.HTTPConnection(*self.http_address, timeout=LIMIT_SECONDS)
         try:
             connection.request(method, path)
             answer = connection.getresponse()
@@ -100,7 +105,8 @@ def nsqd_peer(server: Server, certificates: Certificates, folder: Path) -> Itera
         command += [f"--{listener}-address=127.0.0.1:0" for listener in ("tcp", "http", "https")]
         with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
             try:
-                peer = Nsqd(process, auth, certificates)
+                awaited = {"TCP", "HTTP"} | ({"HTTPS"} if server.has_tls else set())
+                peer = Nsqd(process, auth, certificates, awaited)
             except BaseException:
                 process.kill()
                 raise

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 import attrs
 
-from tests.interop.transcripts import steps
+from tests.interop.transcripts import http_steps, steps
 from tests.interop.transcripts.auth_server import AuthServer
 from tests.interop.transcripts.certificates import Certificates
 from tests.interop.transcripts.connection import Connection, client_context
+from tests.interop.transcripts.http_wire import Reply, read_reply, request_bytes
 from tests.interop.transcripts.timing import LIMIT_SECONDS, Time
 
 MESSAGE_HEAD = struct.Struct(">QH16s")
@@ -31,6 +32,8 @@ class Peer(Protocol):
 
     name: str
     address: tuple[str, int]
+    http_address: tuple[str, int]
+    https_address: tuple[str, int] | None
     time: Time
     auth: AuthServer | None
     certificates: Certificates
@@ -58,6 +61,7 @@ class Player:
         self._connections: dict[str, Connection] = {}
         self._kept: dict[str, Kept] = {}
         self._heard: list[str] = []
+        self._heads: set[str] = set()  # connections whose last request was HEAD
 
     def play(self, transcript: steps.Transcript) -> None:
         """Take all steps, and hang up."""
@@ -218,6 +222,54 @@ class Player:
         if expected.keep:
             self._kept[expected.keep] = Kept(message_id, timestamp_ns)
 
+    # ------------------------------------------------------------------------------------------------------------ HTTP
+
+    @_step.register
+    def _connect_http(self, step: http_steps.ConnectHttp) -> None:
+        address = self._peer.https_address if step.https else self._peer.http_address
+        assert address is not None, "the server has no such address"
+        self._connections[step.by] = Connection(address, LIMIT_SECONDS)
+
+    @_step.register
+    def _request(self, step: http_steps.Request) -> None:
+        if step.by not in self._connections:
+            self._connect_http(http_steps.ConnectHttp(step.by))
+        (self._heads.add if step.method == "HEAD" else self._heads.discard)(step.by)
+        host = "{}:{}".format(*self._peer.http_address)
+        self._connections[step.by].send(self._fill(request_bytes(step, host)))
+        self._peer.time.mark()
+
+    @_step.register
+    def _answer(self, step: http_steps.Answer) -> None:
+        reply = self._reply(step.by)
+        assert (reply.status, {name: reply.headers.get(name) for name in step.headers}) == (step.status, step.headers)
+        assert self._is_body(step.body, reply.body), f"{reply.body!r} was answered, and {step.body!r} expected"
+
+    @_step.register
+    def _look(self, step: http_steps.Look) -> None:
+        reply = None
+        for _ in self._peer.time.tries():
+            self._request(http_steps.Request("GET", step.target, by=step.by))
+            reply = self._reply(step.by)
+            if reply.status == 200 and self._is_body(step.body, reply.body):
+                return
+        raise AssertionError(f"{reply} was answered last, and {step.body!r} expected")
+
+    def _reply(self, name: str) -> Reply:
+        deadline = self._peer.time.deadline(LIMIT_SECONDS)
+        reply = read_reply(self._connections[name], deadline, is_head=name in self._heads)
+        self._peer.time.mark()
+        self._heard.append(f"{name}: {reply or 'the end'}")
+        assert reply is not None, "an answer was expected, and the connection is closed"
+        return reply
+
+    def _is_body(self, expected: http_steps.Body, body: bytes) -> bool:
+        if isinstance(expected, bytes):
+            return body == self._fill(expected)
+        if isinstance(expected, re.Pattern):
+            return expected.fullmatch(body) is not None
+        return expected is None or has_fields(json.loads(body), expected)
+
     # ------------------------------------------------------------------------------------------------------ statistics
 
     def _eventually(self, look: Any, expected: Any) -> None:
@@ -292,3 +344,14 @@ def _of(entries: Any, key: str, value: str) -> dict[str, Any] | None:
 
 def _match(expected: Any, found: dict[str, Any]) -> None:
     assert {name: found.get(name, OMITTED.get(name)) for name in expected} == dict(expected)
+
+
+def has_fields(found: Any, expected: Any) -> bool:
+    """Tell whether JSON has what is expected: of an object these keys, of a list as many elements."""
+    if isinstance(expected, dict):
+        return isinstance(found, dict) and all(
+            name in found and has_fields(found[name], value) for name, value in expected.items()
+        )
+    if isinstance(expected, list):
+        return isinstance(found, list) and len(found) == len(expected) and all(map(has_fields, found, expected))
+    return bool(expected == found and isinstance(found, bool) == isinstance(expected, bool))

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import attrs
 
+from tests.interop.transcripts.http_steps import HttpStep
+
 MAGIC = b"  V2"
 RESPONSE, ERROR, MESSAGE = 0, 1, 2
 
@@ -304,21 +306,23 @@ Step = (
     | ExpectAuthRequests
     | Differs
     | OnVirtualTime
+    | HttpStep
 )
 
 
 @attrs.frozen
 class Server:
-    """What a server must be for a transcript: options by nsqd's names, and what is beside it."""
+    """What a server must be for a transcript: options by nsqd's names, what is beside it, and who has it alone."""
 
     options: tuple[tuple[str, Any], ...] = ()
     has_tls: bool = False
     has_auth: bool = False
+    alone: str = ""
 
 
-def server(*, tls: bool = False, auth: bool = False, **options: Any) -> Server:
-    """Describe a server. Times are seconds."""
-    return Server(tuple(sorted(options.items())), tls, auth)
+def server(*, tls: bool = False, auth: bool = False, alone: str = "", **options: Any) -> Server:
+    """Describe a server. Times are seconds; a word in `alone` gives it to one transcript only."""
+    return Server(tuple(sorted(options.items())), tls, auth, alone)
 
 
 @attrs.frozen

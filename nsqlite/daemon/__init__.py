@@ -1,0 +1,1 @@
+"""The daemons: `nsqlite nsqd` and `nsqlite nsqlookupd`, between the command and the listeners."""

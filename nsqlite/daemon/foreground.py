@@ -1,0 +1,136 @@
+"""A daemon in the foreground: command line, log, loop, signals and exit codes, the same for both.
+
+Exit code 0: ended by SIGINT or SIGTERM, or it was asked for its version or help. 1: it could
+not start, or not end well; the last line says why. 2: the command line was wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import attrs
+
+from nsqlite._version import __version__
+from nsqlite.daemon.config_file import read_config_file
+from nsqlite.daemon.flags import FlagError, FlagSet, HelpAskedError
+from nsqlite.daemon.log_lines import LOGGER, logging_to, stamp
+from nsqlite.daemon.settings import Chosen, Setting, choose
+from nsqlite.errors import NsqliteError
+from nsqlite.net.listener import Complaints, new_loop
+from nsqlite.net.options import ListenerOptions
+from nsqlite.net.protocol.negotiation import VERSION
+
+OK: Final = 0
+FAILED: Final = 1
+MISUSED: Final = 2
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class StartError(NsqliteError):
+    """Why a daemon cannot start, in the words of NSQ's own, which scripts look for."""
+
+
+@attrs.frozen
+class Program:
+    """One daemon.
+
+    Attributes:
+        name: Of NSQ's own, which log lines and the version begin with.
+        settings: Its options.
+        flags: The same as flags.
+        serve: Serves until `signals` says that it is to end.
+    """
+
+    name: str
+    settings: Sequence[Setting]
+    flags: FlagSet
+    serve: Callable[[Chosen], Awaitable[None]]
+
+    @property
+    def version(self) -> str:
+        """As `--version` prints it."""
+        return f"{self.name} v{VERSION} (built w/nsqlite {__version__})"
+
+
+def run(program: Program, arguments: Sequence[str]) -> int:
+    """Run a daemon until it is told to end; return its exit code."""
+    try:
+        chosen = choose(program.settings, program.flags, arguments, read_config_file)
+    except HelpAskedError:
+        sys.stderr.write(program.flags.usage())
+        return OK
+    except FlagError as error:
+        sys.stderr.write(f"{error}\n{program.flags.usage()}")
+        return MISUSED
+    except NsqliteError as error:
+        return _fail(program, error)
+    if chosen["version"]:
+        sys.stdout.write(f"{program.version}\n")
+        return OK
+    with logging_to(sys.stderr, chosen["log-prefix"], chosen["log-level"]), _plain_interrupts():
+        LOGGER.info(program.version)
+        _tell_ignored(chosen)
+        try:
+            _run_loop(program.serve(chosen))
+        except (NsqliteError, OSError) as error:
+            return _fail(program, error)
+    return OK
+
+
+def _tell_ignored(chosen: Chosen) -> None:
+    """Say what has no effect, since whoever wrote it expects one."""
+    if chosen.rest:
+        told = "nothing is done with the arguments from %r on: a boolean's value needs the form with ="
+        LOGGER.warning(told, chosen.rest[0], extra={"event": "arguments_ignored"})
+    for key in chosen.unknown_keys:
+        LOGGER.warning("the config file's %r is no option", key, extra={"event": "key_ignored"})
+
+
+def _fail(program: Program, error: BaseException) -> int:
+    """Tell the last line, whatever the log level is, with the prefix that NSQ has for it."""
+    sys.stderr.write(f"[{program.name}] {stamp(time.time())} FATAL: {error}\n")
+    sys.stderr.flush()
+    return FAILED
+
+
+@contextmanager
+def _plain_interrupts() -> Iterator[None]:
+    """Let ^C end the process at once while it starts: what it does then outlives any end."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _run_loop(main: Awaitable[None]) -> None:
+    """Run it in this thread, on uvloop where that is installed."""
+
+    async def in_loop() -> None:
+        asyncio.get_running_loop().set_exception_handler(Complaints().hear)
+        await main
+
+    with asyncio.Runner(loop_factory=lambda: new_loop(ListenerOptions())) as runner:
+        runner.run(in_loop())
+
+
+@contextmanager
+def signals() -> Iterator[asyncio.Event]:
+    """An event that the first SIGINT or SIGTERM sets; the next ones change nothing."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, asked.set)
+    try:
+        yield asked
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)

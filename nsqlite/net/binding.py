@@ -1,0 +1,123 @@
+"""A listening socket: host and port, or the path of a unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from nsqlite.errors import ListenError
+from nsqlite.net.options import parse_address
+
+if TYPE_CHECKING:
+    import ssl
+
+BACKLOG: Final = 1024
+
+
+def shown(address: tuple[str, int] | str) -> str:
+    """An address as a log line, or a peer, has it: an IPv6 host in brackets."""
+    if isinstance(address, str):
+        return address
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Binding:
+    """What accepts connections at one address.
+
+    Attributes:
+        address: (host, real port), or the path of a unix socket; empty before it is bound.
+    """
+
+    def __init__(self) -> None:
+        self.address: tuple[str, int] | str = ""
+        self._server: Any = None
+        self._socket_inode = 0
+
+    @property
+    def name(self) -> str:
+        """The address as a log line shows it."""
+        return shown(self.address)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it accepts connections."""
+        return self._server is not None
+
+    async def start(
+        self, make: Callable[[], asyncio.BaseProtocol], address: str, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Bind and accept.
+
+        Raises:
+            ListenError: The address cannot be had.
+        """
+        binding = asyncio.ensure_future(self._bind(make, address, tls))
+        try:
+            await asyncio.shield(binding)
+        except asyncio.CancelledError:
+            await binding  # it may listen by now, and asyncio would leave it so
+            await self.close()
+            raise
+        except (OSError, UnicodeError) as error:
+            raise ListenError(address, str(error)) from error
+
+    async def _bind(self, make: Callable[[], asyncio.BaseProtocol], address: str, tls: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        where = parse_address(address)
+        if isinstance(where, str):
+            await self._bind_unix(make, where, tls)
+            return
+        host, port = where
+        self._server = await loop.create_server(make, host or None, port, backlog=BACKLOG, reuse_address=True, ssl=tls)
+        self.address = self._server.sockets[0].getsockname()[:2]
+
+    async def _bind_unix(self, make: Callable[[], asyncio.BaseProtocol], path: str, tls: ssl.SSLContext | None) -> None:
+        with suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.stat(path).st_mode) and await _is_answered(path):
+                raise OSError("another process listens there")
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(make, path, backlog=BACKLOG, ssl=tls)
+        self.address = path
+        self._socket_inode = os.stat(path).st_ino
+
+    async def close(self) -> None:
+        """Accept nothing more. Connections go on.
+
+        The readers go first: asyncio loses, open, a connection whose server closes before its
+        own task runs.
+        """
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        loop = asyncio.get_running_loop()
+        for each in server.sockets:
+            with suppress(NotImplementedError):  # where loops have no readers, nothing waits in between
+                loop.remove_reader(each.fileno())
+        await rounds()
+        server.close()
+        await rounds()
+        if isinstance(self.address, str):
+            with suppress(OSError):
+                if os.stat(self.address).st_ino == self._socket_inode:  # nobody has taken its place
+                    os.unlink(self.address)
+
+
+async def rounds() -> None:
+    """Let the loop go on with the connections that it opens or closes, which takes it up to four rounds."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def _is_answered(path: str) -> bool:
+    """Whether somebody listens on a unix socket; asyncio would take its place all the same."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -1,0 +1,135 @@
+"""From a request to its endpoint, as httprouter does it for nsqd: exact paths, 405, redirects of near misses."""
+
+from __future__ import annotations
+
+import html
+import logging
+import posixpath
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+from urllib.parse import quote, unquote
+
+import attrs
+from aiohttp import web
+
+from nsqlite.net.http.answers import NSQ, HttpError, refusal
+from nsqlite.net.http.guard import Guard
+from nsqlite.net.http.query import parse_query
+
+log: Final = logging.getLogger("nsqlite")
+
+
+@attrs.define
+class Call:
+    """One request on its way to its endpoint.
+
+    Attributes:
+        request: As aiohttp has it.
+        path: The part of its target before the query, without escapes.
+        query_text: The part behind it, as it came.
+        suffix: What stands in the place of a route's "*".
+    """
+
+    request: web.BaseRequest
+    path: str
+    query_text: str
+    suffix: str = ""
+
+    def params(self) -> dict[str, str]:
+        """The query's parameters.
+
+        Raises:
+            HttpError: 400 for a query that is none.
+        """
+        try:
+            return parse_query(self.query_text)
+        except ValueError as error:
+            raise HttpError(400, "INVALID_REQUEST") from error
+
+
+Endpoint = Callable[[Call], Awaitable[web.StreamResponse]]
+Routes = Mapping[str, Mapping[str, Endpoint]]
+
+
+class Router:
+    """All endpoints of one server: a path to its methods. A path may end in "/*", for one more segment."""
+
+    def __init__(self, routes: Routes, guard: Guard) -> None:
+        self._routes = {path: dict(methods) for path, methods in routes.items() if not path.endswith("/*")}
+        self._open_routes = {path[:-1]: dict(methods) for path, methods in routes.items() if path.endswith("/*")}
+        self._guard = guard
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request, whatever it is. Hot (benchmarks/http)."""
+        try:
+            path, _, query_text = request.raw_path.partition("?")
+            methods = self._routes.get(path)
+            if methods is None:
+                path, query_text = _split(request)
+                methods = self._routes.get(path)
+            self._guard.admit(request, path)
+            endpoint = None if methods is None else methods.get(request.method)
+            if endpoint is not None:
+                return await endpoint(Call(request, path, query_text))
+            return await self._look_further(Call(request, path, query_text))
+        except HttpError as error:
+            return refusal(error)
+        except Exception:
+            log.exception("a request could not be answered: %s", request.method, extra={"event": "http_failed"})
+            return refusal(HttpError(500, "INTERNAL_ERROR"))
+
+    async def _look_further(self, call: Call) -> web.StreamResponse:
+        head, _, call.suffix = call.path.rpartition("/")
+        endpoint = self._open_routes.get(head + "/", {}).get(call.request.method) if call.suffix else None
+        if endpoint is not None:
+            return await endpoint(call)
+        return self._unrouted(call)
+
+    def _unrouted(self, call: Call) -> web.Response:
+        method = call.request.method
+        exact = self._near_miss(call.path, method) if call.path != "/" else None
+        if exact is not None:
+            return _redirect(call, exact)
+        allowed = sorted({each for each in self._methods(call.path) if each != method} | {"OPTIONS"})
+        if len(allowed) > 1:
+            allow = {"Allow": ", ".join(allowed)}
+            if method == "OPTIONS":
+                return web.Response(headers=allow | {"Server": NSQ["Server"]})
+            raise HttpError(405, "METHOD_NOT_ALLOWED", allow)
+        raise HttpError(404, "NOT_FOUND")
+
+    def _methods(self, path: str) -> set[str]:
+        head, _, suffix = path.rpartition("/")
+        return set(self._routes.get(path, {})) | set(self._open_routes.get(head + "/", {}) if suffix else ())
+
+    def _near_miss(self, path: str, method: str) -> str | None:
+        """The path that was meant, if it differs in slashes or case only."""
+        clean = posixpath.normpath(path) if path else "/"
+        clean = "/" + clean.lstrip("/")
+        for known, methods in self._routes.items():
+            if known != "/" and known.lower() == clean.lower() and method in methods:
+                return known
+        head, _, suffix = clean.rpartition("/")
+        for known, methods in self._open_routes.items():
+            if suffix and known.lower() == head.lower() + "/" and method in methods:
+                return known + suffix
+        return None
+
+
+def _split(request: web.BaseRequest) -> tuple[str, str]:
+    """Path and query of a target that has escapes, a scheme and a host, or a fragment."""
+    target = request.raw_path.partition("#")[0]
+    if "://" in target.partition("?")[0]:
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    path, _, query_text = target.partition("?")
+    return unquote(path), query_text
+
+
+def _redirect(call: Call, exact: str) -> web.Response:
+    location = quote(exact) + ("?" + call.query_text if call.query_text else "")
+    is_get = call.request.method == "GET"
+    headers = {"Location": location, "Server": NSQ["Server"]}
+    if not is_get:
+        return web.Response(status=307, headers=headers)
+    body = f'<a href="{html.escape(location)}">Moved Permanently</a>.\n\n'.encode()
+    return web.Response(status=301, body=body, headers=headers | {"Content-Type": "text/html; charset=utf-8"})

@@ -1,0 +1,140 @@
+"""POST /pub and /mpub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+
+from nsqlite.core.topic import Topic
+from nsqlite.door import Door
+from nsqlite.engine import Engine
+from nsqlite.errors import ClosedError, NodeFailedError, StoreError, TopicDeletedError
+from nsqlite.net.http import answers
+from nsqlite.net.http.answers import HttpError
+from nsqlite.net.http.bodies import Bodies
+from nsqlite.net.http.router import Call, Routes
+from nsqlite.net.http_api.arguments import BOOLEANS, topic_name
+from nsqlite.net.protocol.batch import Batch
+from nsqlite.net.protocol.commands import Limits
+from nsqlite.net.protocol.errors import BadBodyError, BadMessageError
+from nsqlite.net.protocol.negotiation import MILLISECOND_NS
+from nsqlite.net.topics import Topics
+from nsqlite.ops import Publish
+
+_INTEGER: Final = re.compile("[+-]?[0-9]+")
+_OK: Final = b"OK"
+
+
+class Publishing:
+    """Both endpoints of one server."""
+
+    def __init__(self, engine: Engine, door: Door, topics: Topics, limits: Limits) -> None:
+        self._engine = engine
+        self._door = door
+        self._topics = topics
+        self._limits = limits
+        self._bodies = Bodies(limits.max_body_size)
+
+    def routes(self) -> Routes:
+        """See Router."""
+        return {"/pub": {"POST": self.pub}, "/mpub": {"POST": self.mpub}}
+
+    async def pub(self, call: Call) -> web.Response:
+        """One message: the body. Hot (benchmarks/http)."""
+        body = await self._bodies.read(call.request, self._limits.max_msg_size, "MSG_TOO_BIG")
+        if not body:
+            raise HttpError(400, "MSG_EMPTY")
+        params = call.params()
+        topic = await self._topic(topic_name(params))
+        delay_ns = self._delay_ns(params["defer"]) if "defer" in params else 0
+        if delay_ns or self._engine.is_synced:
+            await self._publish(topic, [body], delay_ns)
+        else:
+            try:
+                self._engine.publish_one_now(topic, body)
+            except (StoreError, ClosedError, NodeFailedError):
+                await self._publish(topic, [body], 0)
+        return answers.text(_OK)
+
+    async def mpub(self, call: Call) -> web.Response:
+        """Many messages, all or none: a line each, or with their sizes as in MPUB."""
+        length = call.request.content_length
+        if length is not None and length > self._limits.max_body_size:
+            raise HttpError(413, "BODY_TOO_BIG")
+        params = call.params()
+        topic = await self._topic(topic_name(params))
+        is_binary = "binary" in params and BOOLEANS.get(params["binary"], True)
+        body = await self._bodies.read_up_to(call.request, self._limits.max_body_size, "BODY_TOO_BIG")
+        bodies = _sized(body, self._limits) if is_binary else _lines(body, self._limits)
+        if bodies:
+            await self._publish(topic, bodies, 0)
+        return answers.text(_OK)
+
+    async def _topic(self, name: str) -> Topic:
+        topic = self._engine.broker.topics.get(name)
+        if topic is not None:
+            return topic
+        try:
+            return await self._topics.get(name)
+        except (StoreError, ClosedError, NodeFailedError) as error:
+            raise HttpError(503, "EXITING") from error
+
+    def _delay_ns(self, text: str) -> int:
+        """Milliseconds, as Go's ParseInt reads them."""
+        delay_ms = int(text) if len(text) <= 20 and _INTEGER.fullmatch(text) else -1
+        if not 0 <= delay_ms <= self._limits.max_req_timeout_ms:
+            raise HttpError(400, "INVALID_DEFER")
+        return delay_ms * MILLISECOND_NS
+
+    async def _publish(self, topic: Topic, bodies: Sequence[bytes], delay_ns: int) -> None:
+        """Have it kept; a topic that is deleted this moment is made anew."""
+        while True:
+            try:
+                await self._door.run(lambda topic=topic: Publish(topic, bodies, delay_ns))  # type: ignore[misc]
+                return
+            except TopicDeletedError:
+                topic = await self._topic(topic.name)
+            except (StoreError, ClosedError, NodeFailedError) as error:
+                raise HttpError(503, "EXITING") from error
+
+
+def _lines(body: bytes, limits: Limits) -> list[bytes]:
+    """The lines that are not empty.
+
+    Raises:
+        HttpError: 413, for the first line that is too long, or ends too late.
+    """
+    whole, size = limits.max_body_size, limits.max_msg_size
+    lines = body.split(b"\n")
+    if len(body) > whole or max(map(len, lines)) > size:
+        end = 0
+        for line in lines:
+            end += len(line) + 1
+            if min(end, len(body)) > whole:
+                raise HttpError(413, "BODY_TOO_BIG")
+            if len(line) > size:
+                raise HttpError(413, "MSG_TOO_BIG")
+    return list(filter(None, lines))
+
+
+def _sized(body: bytes, limits: Limits) -> list[bytes]:
+    """The bodies of ``u32 count { u32 size, body }``; what is behind them is not looked at.
+
+    Raises:
+        HttpError: 413, with nsqd's words for a batch that is none.
+    """
+    batch = Batch(limits)
+    try:
+        bodies = batch.read(body, 0)
+    except BadBodyError as error:
+        raise HttpError(413, "BAD_BODY") from error
+    except BadMessageError as error:
+        raise HttpError(413, "BAD_MESSAGE") from error
+    if bodies is None:
+        if len(body) > limits.max_body_size:
+            raise HttpError(413, "BODY_TOO_BIG")
+        raise HttpError(413, "BAD_MESSAGE" if batch.count else "BAD_BODY")
+    return bodies

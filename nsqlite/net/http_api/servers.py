@@ -1,0 +1,89 @@
+"""The HTTP servers of a listener: one router behind both addresses, and what has to be there for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nsqlite.net.http.guard import Guard, TlsOnly
+from nsqlite.net.http.router import Router, Routes
+from nsqlite.net.http.server import HttpServer
+from nsqlite.net.http_api.about import About, port_of
+from nsqlite.net.http_api.administration import Administration
+from nsqlite.net.http_api.configuration import Configuration
+from nsqlite.net.http_api.publishing import Publishing
+from nsqlite.net.http_api.statistics import Statistics
+from nsqlite.net.page.history import History
+from nsqlite.net.page.page import PATH as PAGE_PATH
+from nsqlite.net.page.page import Page
+
+if TYPE_CHECKING:
+    from nsqlite.net.nsqd import Nsqd
+
+OPEN_PATHS = ("/ping", PAGE_PATH)  # they tell nothing, so they need no token
+
+
+class HttpServers:
+    """Both servers of a listener."""
+
+    def __init__(self, nsqd: Nsqd) -> None:
+        self._nsqd = nsqd
+        self._history: History | None = None
+
+    async def start(self) -> None:
+        """Bind and serve.
+
+        Raises:
+            ListenError: An address cannot be had.
+        """
+        nsqd, options = self._nsqd, self._nsqd.options
+        routes = self._routes()
+        guard = Guard(
+            token=options.http_token,
+            open_paths=OPEN_PATHS,
+            hosts=(nsqd.broadcast_address, *options.http_allowed_hosts),
+        )
+        if options.http_address:
+            plain = TlsOnly(lambda: port_of(nsqd.https_address)) if options.is_https_required else guard
+            nsqd.http = HttpServer(Router(routes, plain).handle, max_connections=options.max_http_connections)
+            await nsqd.http.start(options.http_address)
+        if options.https_address:
+            nsqd.https = HttpServer(Router(routes, guard).handle, max_connections=options.max_http_connections)
+            await nsqd.https.start(options.https_address, nsqd.tcp.tls)
+        if self._history is not None:
+            self._history.start()
+
+    def _routes(self) -> Routes:
+        nsqd = self._nsqd
+        tcp, engine = nsqd.tcp, nsqd.engine
+        routes: dict[str, dict[str, object]] = {}
+        parts: list[Routes] = [
+            About(nsqd).routes(),
+            Publishing(engine, tcp.door, tcp.topics, tcp.limits).routes(),
+            Administration(engine, tcp.door, tcp.topics).routes(),
+            Statistics(nsqd).routes(),
+            Configuration(nsqd).routes(),
+        ]
+        if nsqd.options.http_page != "off":
+            self._history = History(engine)
+            parts.append(Page(engine, self._history, nsqd.options.http_page).routes())
+        if nsqd.options.http_metrics:
+            parts.append(self._metrics())
+        for part in parts:
+            routes |= part  # type: ignore[arg-type]
+        return routes  # type: ignore[return-value]
+
+    def _metrics(self) -> Routes:
+        from nsqlite.net import metrics  # brings prometheus-client, which only this needs
+
+        if not metrics.is_available():
+            return {}
+        return metrics.Metrics(self._nsqd.engine).routes()
+
+    async def close(self) -> None:
+        """Accept nothing more, answer what is being answered, and end every connection."""
+        nsqd = self._nsqd
+        if self._history is not None:
+            await self._history.close()
+        for server in (nsqd.https, nsqd.http):
+            if server is not None:
+                await server.close()

@@ -1,0 +1,121 @@
+"""Everything a listener is, in one loop: servers of TCP and HTTP, discovery, statistics that are pushed."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nsqlite.engine import Engine
+from nsqlite.errors import InvalidOptionError
+from nsqlite.net.memory_stats import GcPauses, MemoryStats, memory_stats
+from nsqlite.net.options import ListenerOptions
+from nsqlite.net.tcp_server import TcpServer
+from nsqlite.storage.durable import DurableStorage
+
+if TYPE_CHECKING:
+    from nsqlite.net.http.server import HttpServer
+
+Address = tuple[str, int] | str
+
+
+class Nsqd:
+    """A node as a peer of nsqds. Made and closed in the loop it runs in.
+
+    Attributes:
+        tcp: The server of NSQ's protocol.
+        http: The server of the HTTP API; None without `http_address`.
+        https: The same over TLS.
+        config: Options that only a command knows, by nsqd's names in its config file.
+    """
+
+    def __init__(self, engine: Engine, options: ListenerOptions, config: Mapping[str, Any] | None = None) -> None:
+        """Prepare it.
+
+        Raises:
+            InvalidOptionError: A certificate cannot be used, or a library is missing.
+        """
+        self.engine = engine
+        self.options = options
+        self.config = config or {}
+        self.tcp = TcpServer(engine, options)
+        self.http: HttpServer | None = None
+        self.https: HttpServer | None = None
+        self._pauses = GcPauses()
+        self._parts: list[Any] = []  # what is closed before the servers, the last one first
+
+    @property
+    def http_address(self) -> Address:
+        """(host, real port), or the path of a unix socket; "" where HTTP is not served."""
+        return "" if self.http is None else self.http.address
+
+    @property
+    def https_address(self) -> Address:
+        """The same for HTTPS."""
+        return "" if self.https is None else self.https.address
+
+    @property
+    def broadcast_address(self) -> str:
+        """Under which address others reach this node."""
+        return self.options.broadcast_address or socket.gethostname()
+
+    @property
+    def data_path(self) -> str:
+        """The store's folder; "" for a node in memory."""
+        storage = self.engine.storage
+        return storage.path if isinstance(storage, DurableStorage) else ""
+
+    @property
+    def lookupd_addresses(self) -> tuple[str, ...]:
+        """The nsqlookupds at which it registers now."""
+        return self.options.nsqlookupd_tcp_addresses
+
+    def set_lookupds(self, addresses: tuple[str, ...]) -> None:
+        """Register at these from now on, and at no others.
+
+        Raises:
+            InvalidOptionError: One of them is no host:port.
+        """
+
+    def memory_stats(self) -> MemoryStats:
+        """The process's memory as of now."""
+        return memory_stats(self._pauses)
+
+    async def start(self) -> None:
+        """Bind and serve; nothing is left open if that fails.
+
+        Raises:
+            ListenError: An address cannot be had.
+            InvalidOptionError: HTTP is asked for without the library that serves it.
+            NodeClosedError, NodeFailedError: The node could serve nobody.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(self) -> None:
+        options = self.options
+        self._pauses.start()
+        await self.tcp.start()
+        if options.http_address or options.https_address:
+            await self._start_http()
+
+    async def _start_http(self) -> None:
+        try:
+            from nsqlite.net.http_api.servers import HttpServers
+        except ImportError as error:
+            raise InvalidOptionError(
+                "http_address", self.options.http_address, "install nsqlite[net], or leave it out"
+            ) from error
+        servers = HttpServers(self)
+        self._parts.append(servers)
+        await servers.start()
+
+    async def close(self) -> None:
+        """End it: what was read is carried out and answered, then every connection closes."""
+        self._pauses.stop()
+        while self._parts:
+            await self._parts.pop().close()
+        await self.tcp.close()
