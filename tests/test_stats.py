@@ -3,11 +3,30 @@
 import attrs
 import pytest
 
-from nsqlite.stats import ChannelStats, ClientStats, NodeStats, TopicStats
+from nsqlite.stats import (
+    NO_HISTOGRAM,
+    NO_LATENCY,
+    ChannelStats,
+    ClientStats,
+    HistogramStats,
+    Latency,
+    NodeStats,
+    Percentile,
+    TopicStats,
+)
 
 # nsqd's names (its protocol reference, section on counters), and what is ours.
 NSQ = {
-    TopicStats: {"topic_name", "channels", "depth", "backend_depth", "message_count", "message_bytes", "paused"},
+    TopicStats: {
+        "topic_name",
+        "channels",
+        "depth",
+        "backend_depth",
+        "message_count",
+        "message_bytes",
+        "paused",
+        "e2e_processing_latency",
+    },
     ChannelStats: {
         "channel_name",
         "depth",
@@ -20,9 +39,13 @@ NSQ = {
         "client_count",
         "clients",
         "paused",
+        "e2e_processing_latency",
     },
     ClientStats: {"client_id", "message_count", "finish_count", "requeue_count", "in_flight_count", "ready_count"},
     NodeStats: {"version", "health", "topics"},
+    Latency: {"count", "percentiles"},
+    Percentile: {"quantile"},
+    HistogramStats: set(),
 }
 
 
@@ -46,3 +69,9 @@ def test_stats_are_frozen() -> None:
 
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         stats.ready_count = 5
+
+
+def test_nothing_measured_is_empty() -> None:
+    """What is off has no samples, no percentiles and no buckets."""
+    assert (NO_LATENCY.count, NO_LATENCY.percentiles) == (0, ())
+    assert (NO_HISTOGRAM.buckets, NO_HISTOGRAM.sum_seconds, NO_HISTOGRAM.count) == ((), 0.0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from nsqlite.storage.journal import sync_folder
 
 # What a store has in its folder; see storage/place and storage/durable.
 STORE_NAMES: Final = ("lmdb", "lmdb.new", "journal", "owner", "reserve")
+log: Final = logging.getLogger("nsqlite")
 
 
 class LockFailedError(ImportRefusedError):
@@ -39,6 +41,8 @@ def opened_node(data_path: str, options: Options) -> Iterator[Node]:
     """
     path = os.path.abspath(data_path or ".")
     if options.durability == "memory":
+        if os.path.isfile(os.path.join(path, "lmdb", "data.mdb")):
+            log.warning("the store in %s is not opened: --durability=memory", path, extra={"event": "store_ignored"})
         with open_node(options=options) as node:
             import_nsqd_files(node, path)  # refuses, if there is anything
             yield node

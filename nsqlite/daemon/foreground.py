@@ -44,7 +44,7 @@ class Program:
         name: Of NSQ's own, which log lines and the version begin with.
         settings: Its options.
         flags: The same as flags.
-        serve: Serves until `signals` says that it is to end.
+        serve: Serves until what `take_signals` gave is set.
     """
 
     name: str
@@ -122,15 +122,9 @@ def _run_loop(main: Awaitable[None]) -> None:
         runner.run(in_loop())
 
 
-@contextmanager
-def signals() -> Iterator[asyncio.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the next ones change nothing."""
+def take_signals() -> asyncio.Event:
+    """An event that the first SIGINT or SIGTERM sets; the next ones change nothing, to the loop's end."""
     asked = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in SIGNALS:
-        loop.add_signal_handler(number, asked.set)
-    try:
-        yield asked
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    return asked

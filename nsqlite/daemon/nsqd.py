@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from nsqlite.daemon.data_path import opened_node
-from nsqlite.daemon.foreground import Program, StartError, run, signals
+from nsqlite.daemon.foreground import Program, StartError, run, take_signals
 from nsqlite.daemon.log_lines import LOGGER
 from nsqlite.daemon.nsqd_options import FLAGS, PROGRAM, SETTINGS, command_config, listener_options, node_options
 from nsqlite.daemon.settings import Chosen
@@ -31,12 +31,15 @@ def main(arguments: Sequence[str]) -> int:
 async def _serve(chosen: Chosen) -> None:
     with _in_nsqds_words(chosen):
         of_node, of_listener = node_options(chosen), listener_options(chosen)
-        with opened_node(chosen["data-path"], of_node) as node, signals() as asked:
+        with opened_node(chosen["data-path"], of_node) as node:
+            asked = take_signals()
             LOGGER.info("ID: %d", node.engine.broker.node_id)
             nsqd = Nsqd(node.engine, of_listener, command_config(chosen))
             await nsqd.start()
-            await asked.wait()
-            await nsqd.close()
+            try:
+                await asked.wait()
+            finally:
+                await nsqd.close()
             LOGGER.info("NSQ: closing topics")
     LOGGER.info("NSQ: bye")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nsqlite.daemon.foreground import Program, StartError, run, signals
+from nsqlite.daemon.foreground import Program, StartError, run, take_signals
 from nsqlite.daemon.nsqlookupd_options import FLAGS, PROGRAM, SETTINGS, lookupd_options
 from nsqlite.daemon.settings import Chosen
 from nsqlite.errors import InvalidOptionError, ListenError
@@ -19,9 +19,9 @@ def main(arguments: Sequence[str]) -> int:
 async def _serve(chosen: Chosen) -> None:
     try:
         options = lookupd_options(chosen)
-        with signals() as asked:
-            async with serve(options=options):
-                await asked.wait()
+        asked = take_signals()
+        async with serve(options=options):
+            await asked.wait()
     except InvalidOptionError as error:
         told = f"{chosen.flag_of(error.option)}: {error}"
         raise StartError(f"failed to instantiate nsqlookupd - {told}") from error

@@ -16,9 +16,17 @@ if TYPE_CHECKING:
     import ssl
 
 BACKLOG: Final = 1024
+Address = tuple[str, int] | str
 
 
-def shown(address: tuple[str, int] | str) -> str:
+def port_of(address: Address) -> int:
+    """A bound port; 0 for what is not bound, -1 for a unix socket, as nsqd tells them."""
+    if isinstance(address, str):
+        return -1 if address else 0
+    return address[1]
+
+
+def shown(address: Address) -> str:
     """An address as a log line, or a peer, has it: an IPv6 host in brackets."""
     if isinstance(address, str):
         return address
@@ -34,7 +42,7 @@ class Binding:
     """
 
     def __init__(self) -> None:
-        self.address: tuple[str, int] | str = ""
+        self.address: Address = ""
         self._server: Any = None
         self._socket_inode = 0
 

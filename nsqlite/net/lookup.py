@@ -16,6 +16,7 @@ from nsqlite.core.topic import Topic
 from nsqlite.door import Door
 from nsqlite.engine import Engine
 from nsqlite.errors import ClosedError, NodeFailedError
+from nsqlite.net.binding import rounds
 from nsqlite.net.lookup_channels import Precreation
 from nsqlite.net.lookup_peer import Identity, LookupPeer, Registry
 from nsqlite.net.options import ListenerOptions
@@ -24,9 +25,7 @@ from nsqlite.net.options import ListenerOptions
 class LookupPeers:
     """All nsqlookupds of one listener; lives in one loop."""
 
-    def __init__(
-        self, engine: Engine, door: Door, options: ListenerOptions, *, tcp_port: int, http_port: int
-    ) -> None:
+    def __init__(self, engine: Engine, door: Door, options: ListenerOptions, *, tcp_port: int, http_port: int) -> None:
         """Prepare it, in the loop it is to run in; nothing is connected yet.
 
         Args:
@@ -72,6 +71,7 @@ class LookupPeers:
         while self._dropped:
             await asyncio.wait(self._dropped)
         await self._precreation.close()
+        await rounds()  # sockets that were closed are so then
 
     @property
     def addresses(self) -> tuple[str, ...]:

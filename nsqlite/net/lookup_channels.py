@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote_plus
 
-from nsqlite.core.broker import Broker
 from nsqlite.core.topic import Topic
 from nsqlite.door import Door
 from nsqlite.errors import ClosedError, NodeFailedError, StoreError, TopicDeletedError
@@ -63,17 +62,10 @@ class Precreation:
         """Begin with topics that are new."""
         numbers = {number: name for name, (number, _) in registry.items()}
         for number in numbers.keys() - self._seen:
-            topic = self._find(numbers[number])
+            topic = self._door.engine.broker.topics.get(numbers[number])
             if topic is not None and topic.number == number:
                 self._begin(topic)
         self._seen &= numbers.keys()
-
-    def _find(self, name: str) -> Topic | None:
-        def find(broker: Broker) -> Topic | None:
-            return broker.topics.get(name)
-
-        topic: Topic | None = self._door.engine.locked(find)
-        return topic
 
     async def done(self, topic: Topic) -> None:
         """Return when the attempt for a topic has ended; begin it if there was none."""

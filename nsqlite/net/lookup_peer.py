@@ -131,6 +131,7 @@ class LookupPeer:
     async def _run(self) -> None:
         while True:
             begun_ns = self._clock.monotonic_ns()
+            self._has_changed = False  # it is told now, or a change that comes meanwhile has it tried again soon
             try:
                 await self._attend()
             except LookupFailedError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nsqlite.engine import Engine
 from nsqlite.errors import InvalidOptionError
+from nsqlite.net.binding import Address, port_of
 from nsqlite.net.memory_stats import GcPauses, MemoryStats, memory_stats
 from nsqlite.net.options import ListenerOptions
 from nsqlite.net.tcp_server import TcpServer
@@ -15,8 +16,6 @@ from nsqlite.storage.durable import DurableStorage
 
 if TYPE_CHECKING:
     from nsqlite.net.http.server import HttpServer
-
-Address = tuple[str, int] | str
 
 
 class Nsqd:
@@ -60,6 +59,16 @@ class Nsqd:
         return self.options.broadcast_address or socket.gethostname()
 
     @property
+    def broadcast_tcp_port(self) -> int:
+        """At which port; -1 for a unix socket."""
+        return self.options.broadcast_tcp_port or port_of(self.tcp.address)
+
+    @property
+    def broadcast_http_port(self) -> int:
+        """The same for HTTP; 0 where it is not served."""
+        return self.options.broadcast_http_port or port_of(self.http_address)
+
+    @property
     def data_path(self) -> str:
         """The store's folder; "" for a node in memory."""
         storage = self.engine.storage
@@ -101,6 +110,8 @@ class Nsqd:
         await self.tcp.start()
         if options.http_address or options.https_address:
             await self._start_http()
+        if options.statsd_address:
+            self._start_statsd()
 
     async def _start_http(self) -> None:
         try:
@@ -112,6 +123,14 @@ class Nsqd:
         servers = HttpServers(self)
         self._parts.append(servers)
         await servers.start()
+
+    def _start_statsd(self) -> None:
+        from nsqlite.net.statsd import Statsd
+
+        name = f"{self.broadcast_address}:{self.broadcast_http_port}"
+        statsd = Statsd(self.engine, self.options, name, self._pauses)
+        self._parts.append(statsd)
+        statsd.start()
 
     async def close(self) -> None:
         """End it: what was read is carried out and answered, then every connection closes."""

@@ -10,15 +10,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from nsqlite.core.channel import Channel
-from nsqlite.core.topic import Topic
 from nsqlite.errors import (
     ChannelDeletedError,
     ClosedError,
     NodeFailedError,
     NsqliteError,
-    StorageFailedError,
     StoreError,
-    StoreFullError,
     TooManyConsumersError,
     TopicDeletedError,
 )
@@ -37,7 +34,7 @@ from nsqlite.net.protocol.errors import (
 )
 from nsqlite.net.protocol.negotiation import MILLISECOND_NS, negotiate, parse_identify, response
 from nsqlite.net.subscription import Subscription
-from nsqlite.ops import MakeTopic, Op, Publish
+from nsqlite.ops import Op, Publish
 from nsqlite.options import SECOND_NS
 from nsqlite.stats import ClientStats, PubCount
 
@@ -178,7 +175,7 @@ class Session:
 
     async def _make_ahead(self, name: str) -> None:
         try:
-            await self._topic(name)
+            await self._server.topics.get(name)
         except (StoreError, ClosedError, NodeFailedError) as error:
             raise MpubFailedError(f"MPUB failed {_cause(error)}") from error
 
@@ -225,7 +222,7 @@ class Session:
         """Publish to a topic that must be made first, or wait for room."""
         try:
             while True:
-                topic = await self._topic(topic_name)
+                topic = await self._server.topics.get(topic_name)
                 try:
                     await self._door.run(lambda topic=topic: Publish(topic, bodies, delay_ns))  # type: ignore[misc]
                     break
@@ -239,14 +236,6 @@ class Session:
         counts = self.pub_counts
         counts[topic_name] = counts.get(topic_name, 0) + count
         self._peer.reply(wire.OK)
-
-    async def _topic(self, name: str) -> Topic:
-        """Get a topic, or make it: there at once, and journaled ahead of the next promise."""
-        try:
-            topic: Topic = self._engine.run_now(MakeTopic(name))
-        except (StoreFullError, StorageFailedError):
-            topic = await self._door.run(lambda: MakeTopic(name))
-        return topic
 
     # -- consuming ------------------------------------------------------------------------
 
@@ -273,7 +262,7 @@ class Session:
         raise SubFailedError("SUB failed to deleted topic/channel")
 
     async def _channel(self, topic_name: str, name: str) -> Channel:
-        topic = await self._topic(topic_name)
+        topic = await self._server.topics.get(topic_name)
         channel = topic.channels.get(name)
         if channel is not None:
             return channel

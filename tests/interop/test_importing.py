@@ -43,7 +43,7 @@ class Nsqd:
     def post(self, path: str, body: bytes = b"") -> None:
         """Ask for something over HTTP."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", body, method="POST")
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=10) as answer:
             answer.read()
 
     def publish(self, topic: str, bodies: list[bytes], **query: object) -> None:
@@ -55,13 +55,13 @@ class Nsqd:
     def channel(self, topic: str, channel: str) -> dict[str, Any]:
         """The statistics of a channel."""
         url = f"http://127.0.0.1:{self.http_port}/stats?format=json&topic={topic}&channel={channel}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=10) as answer:
             [told] = json.load(answer)["topics"]
         return dict(told["channels"][0]) if told["channels"] else {}
 
     def await_depth(self, topic: str, channel: str, depth: int) -> None:
         """Wait until so many messages have come through to a channel."""
-        until(lambda: self.channel(topic, channel).get("depth") == depth, f"{topic}/{channel} has {depth} messages")
+        until(lambda: self.channel(topic, channel).get("depth") == depth, f"{topic}/{channel} has {depth} messages", 10)
 
     def end(self, how: signal.Signals) -> None:
         """End it."""
@@ -99,7 +99,7 @@ class Consumer:
     """A client that says itself what becomes of each message."""
 
     def __init__(self, port: int, topic: str, channel: str) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
         self._file = self._socket.makefile("rb")
         self.send(f"  V2SUB {topic} {channel}\n")
         assert self._frame() == (0, b"OK")
@@ -187,7 +187,7 @@ def data_path(tmp_path: Path) -> Path:
 # -- ended as it should be -----------------------------------------------------------------
 
 
-def live(server: Nsqd) -> dict[tuple[str, str], Backlog]:
+def live(server: Nsqd, held: contextlib.ExitStack) -> dict[tuple[str, str], Backlog]:
     """Fill an nsqd in every way there is; what each channel is owed once it ends, by topic and channel."""
     orders, owed = numbered("order", 300), {}
     for path in (
@@ -200,11 +200,11 @@ def live(server: Nsqd) -> dict[tuple[str, str], Backlog]:
         server.post(f"/channel/create?topic={path}")
     server.post("/channel/pause?topic=orders&channel=audit")
     server.publish("orders", orders)
-    server.publish("orders", [b"deferred-1", b"deferred-2"], defer=HOUR_MS)
     server.await_depth("orders", "audit", 300)
+    server.publish("orders", [b"deferred-1", b"deferred-2"], defer=HOUR_MS)
     owed["orders", "audit"] = fresh([*orders, b"deferred-1", b"deferred-2"])
     owed["orders", "billing"] = owed["orders", "audit"].copy()
-    consume(server, owed["orders", "billing"])
+    consume(server, owed["orders", "billing"], held)
 
     server.publish("still", numbered("before", 40))
     server.await_depth("still", "c", 40)
@@ -220,9 +220,9 @@ def live(server: Nsqd) -> dict[tuple[str, str], Backlog]:
     return owed
 
 
-def consume(server: Nsqd, owed: Backlog) -> None:
+def consume(server: Nsqd, owed: Backlog, held: contextlib.ExitStack) -> None:
     """Finish some of orders/billing, requeue some, defer some, and keep some in flight until the end."""
-    consumer = Consumer(server.tcp_port, "orders", "billing")  # stays connected: it goes with nsqd
+    consumer = held.enter_context(Consumer(server.tcp_port, "orders", "billing"))
     taken = consumer.take(60)
     for at, (message_id, attempts, body) in enumerate(taken):
         owed[body, attempts] -= 1
@@ -233,7 +233,7 @@ def consume(server: Nsqd, owed: Backlog) -> None:
         if at < 40:
             consumer.send(f"REQ {message_id} {HOUR_MS}\n")
     until(lambda: server.channel("orders", "billing")["deferred_count"] == 22, "20 are requeued beside the deferred 2")
-    other = Consumer(server.tcp_port, "orders", "billing")
+    other = held.enter_context(Consumer(server.tcp_port, "orders", "billing"))
     for _ in range(3):
         [(message_id, attempts, body)] = other.take(1)
         owed[body, attempts] -= 1
@@ -244,8 +244,8 @@ def consume(server: Nsqd, owed: Backlog) -> None:
 
 def test_clean_stop_is_taken_over_whole(tmp_path: Path, data_path: Path) -> None:
     """After SIGTERM every channel has exactly what nsqd owed it, with its attempts, and pauses hold."""
-    with nsqd(data_path, **SMALL_FILES) as server:
-        owed = live(server)
+    with nsqd(data_path, **SMALL_FILES) as server, contextlib.ExitStack() as held:
+        owed = live(server, held)
         server.end(signal.SIGTERM)
     assert len(list(data_path.glob("orders:audit.diskqueue.*.dat"))) > 3
 
@@ -319,12 +319,12 @@ def test_killed_nsqd_is_taken_over_as_far_as_it_wrote(tmp_path: Path, data_path:
         server.await_depth("orders", "audit", 300)
         server.await_depth("small", "c", 7)
         until(lambda: b"alone" in (data_path / "nsqd.dat").read_bytes(), "nsqd.dat is written")
-        consumer = Consumer(server.tcp_port, "orders", "billing")
-        finished = [consumer.take(1)[0] for _ in range(30)]
-        for message_id, _, _ in finished:
-            consumer.send(f"FIN {message_id}\n")
-        until(lambda: server.channel("orders", "billing")["in_flight_count"] == 0, "30 are finished")
-        server.end(signal.SIGKILL)
+        with Consumer(server.tcp_port, "orders", "billing") as consumer:
+            finished = consumer.take(30)
+            for message_id, _, _ in finished:
+                consumer.send(f"FIN {message_id}\n")
+            until(lambda: server.channel("orders", "billing")["in_flight_count"] == 0, "30 are finished")
+            server.end(signal.SIGKILL)
     by_nsqd = salvaged(data_path, channels)
 
     with nsqlite.open(tmp_path / "store", durability="commit") as node:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from nsqlite.net.binding import port_of
 from nsqlite.net.http import answers
 from nsqlite.net.http.router import Call, Routes
 from nsqlite.net.protocol import go_json
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
     from nsqlite.net.nsqd import Nsqd
 
 _PLAIN = {"Content-Type": "text/plain; charset=utf-8", "Server": "nsqlite"}
-
-
-def port_of(address: tuple[str, int] | str) -> int:
-    """A bound port; 0 for what is not bound, -1 for a unix socket, as nsqd tells them."""
-    if isinstance(address, str):
-        return -1 if address else 0
-    return address[1]
 
 
 class About:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nsqlite.net.binding import port_of
 from nsqlite.net.http.guard import Guard, TlsOnly
 from nsqlite.net.http.router import Router, Routes
 from nsqlite.net.http.server import HttpServer
-from nsqlite.net.http_api.about import About, port_of
+from nsqlite.net.http_api.about import About
 from nsqlite.net.http_api.administration import Administration
 from nsqlite.net.http_api.configuration import Configuration
 from nsqlite.net.http_api.publishing import Publishing

@@ -178,8 +178,8 @@ SIZES = (
         119,
         "pub_too_big_before_all_else",
         "Size comes first: before the query, and before the topic.",
-        post("/pub?topic=%zz", 413, "MSG_TOO_BIG", b"x" * (MIB + 1)),
-        post("/pub", 413, "MSG_TOO_BIG", b"x" * (MIB + 1)),
+        ask("POST", "/pub?topic=%zz", 413, "MSG_TOO_BIG", b"x" * (MIB + 1)),
+        ask("POST", "/pub", 413, "MSG_TOO_BIG", b"x" * (MIB + 1), by="I"),
     ),
     exchange(
         119,
@@ -206,12 +206,12 @@ SIZES = (
             119,
             f"{path}_{name}",
             "A body that is damaged or ends too early is not published.",
-            ConnectHttp(),
-            Send(f"POST /{path}?topic=h119g{path} HTTP/1.1\r\nHost: x\r\n".encode() + rest, "H"),
-            HalfClose("H"),
+            ConnectHttp("R"),
+            Send(f"POST /{path}?topic=h119g{path} HTTP/1.1\r\nHost: x\r\n".encode() + rest, "R"),
+            HalfClose("R"),
             Differs(
-                (Answer(500, message("INTERNAL_ERROR"), JSON), ExpectEof(by="H")),
-                (ExpectEof(by="H"),) if name != "bad_chunk" else (Answer(400), ExpectEof(by="H")),
+                (Answer(500, message("INTERNAL_ERROR"), JSON, by="R"), ExpectEof(by="R")),
+                (ExpectEof(by="R"),) if name != "bad_chunk" else (Answer(400, by="R"), ExpectEof(by="R")),
                 "Half a request is not answered, and a bad one as every bad one.",
             ),
             post(f"/topic/create?topic=h119g{path}", 200, b""),
@@ -253,9 +253,13 @@ DEFER = (
     exchange(
         120,
         "defer_that_wraps_around",
-        "A delay that does not fit 64 bits as nanoseconds is refused.",
-        post("/pub?topic=h120w&defer=-9223372036854775808"),
-        server=server(alone="wraps"),
+        "A delay that does not fit 64 bits as nanoseconds is no delay.",
+        Request("POST", "/pub?topic=h120w&defer=-9223372036854775808", b"x"),
+        Differs(
+            (Answer(200, b"OK", TEXT),),
+            (Answer(400, message("INVALID_DEFER"), JSON),),
+            "It wraps around to 0 there, and is below 0 here.",
+        ),
     ),
     *(
         exchange(
