@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nsqlite.bodies import Seconds, delay_to_ns
 from nsqlite.errors import NotInFlightError
-from nsqlite.run import BODY_AT, ID_AT, timestamp_of
+from nsqlite.run import BODY_AT, ID_AT
 
 if TYPE_CHECKING:
     from nsqlite.core.channel import Channel
@@ -56,7 +56,8 @@ class HeldMessage:
     @property
     def timestamp(self) -> int:
         """When it was published, in nanoseconds since the epoch."""
-        return timestamp_of(self._frame())
+        run = self._delivery.run
+        return run.timestamp(self._seq - run.first_seq)
 
     @property
     def attempts(self) -> int:

@@ -28,6 +28,8 @@ DEFAULTS = {
     "settle_bytes": 32 * MIB,
     "max_journal_bytes": 256 * MIB,
     "full_timeout": 10.0,
+    "e2e_processing_latency_percentiles": (),
+    "e2e_processing_latency_window_time": 600.0,
     "journal_writes": "auto",
     "allow_network_filesystem": False,
 }
@@ -61,6 +63,11 @@ BAD = [
     ("sync_interval", 0.0),
     ("settle_interval", 0.0),
     ("settle_bytes", 0),
+    ("e2e_processing_latency_percentiles", (0.0,)),
+    ("e2e_processing_latency_percentiles", (1.1,)),
+    ("e2e_processing_latency_percentiles", ("0.9",)),
+    ("e2e_processing_latency_percentiles", "0.9"),
+    ("e2e_processing_latency_window_time", 0.0),
     ("max_journal_bytes", KIB),
     ("full_timeout", -1.0),
     ("full_timeout", math.inf),
@@ -79,6 +86,7 @@ EDGES = [
     ("max_journal_bytes", 4 * MIB),
     ("cache_bytes", 0),
     ("full_timeout", 0),
+    ("e2e_processing_latency_percentiles", (1.0, 0.5)),
     ("journal_writes", "mapped"),
     ("allow_network_filesystem", True),
 ]

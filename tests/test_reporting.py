@@ -8,7 +8,12 @@ import pytest
 
 import nsqlite
 from nsqlite.errors import StoreError
+from nsqlite.options import SECOND_NS
+from nsqlite.reporting import SLICE_CHANNELS, iter_topic_stats, node_stats, topic_stats
+from nsqlite.stats import NO_HISTOGRAM, NO_LATENCY, Latency
+from tests.fakes.caller import Caller
 from tests.fakes.clock import AttendedClock
+from tests.fakes.gated import open_gated
 
 LEVELS = ["memory", "commit"]
 
@@ -191,6 +196,244 @@ def test_store_bytes_are_what_the_store_takes(tmp_path: Path, clock: AttendedClo
     assert abs(told.store_bytes - held) < 64 * 1024
     assert told.journal_bytes > 100_000
     assert settled.journal_bytes == 0
+
+
+# -- topics, one after another -------------------------------------------------------------
+
+
+def test_topics_come_one_after_another(node: nsqlite.Node) -> None:
+    """Each under its own lock: what happens between two of them is seen by the second."""
+    for name in ("a", "b", "c", "d"):
+        node.topic(name).channel("x")
+
+    seen = iter_topic_stats(node.engine)
+    first = next(seen)
+    node.publish("b", b"x")
+    node.delete_topic("c")
+    second, third = seen
+
+    assert [each.topic_name for each in (first, second, third)] == ["a", "b", "d"]
+    assert second.channels[0].depth == 1
+
+
+def test_topics_may_be_chosen(node: nsqlite.Node) -> None:
+    """Those that are named, in that order; what there is not is left out, and is None alone."""
+    for name in ("a", "b", "c"):
+        node.topic(name)
+
+    assert [each.topic_name for each in iter_topic_stats(node.engine, ["c", "nothing", "a"])] == ["c", "a"]
+    assert topic_stats(node.engine, "nothing") is None
+    assert topic_stats(node.engine, "b") == node.stats().topics[1]
+
+
+def test_clients_and_ages_may_be_left_out(node: nsqlite.Node, clock: AttendedClock) -> None:
+    """They cost most; all else is told the same."""
+    channel = node.topic("orders").channel("billing")
+    node.publish("orders", b"x")
+    clock.advance(5)
+    with channel.consume():
+        whole = topic_stats(node.engine, "orders")
+        short = topic_stats(node.engine, "orders", with_clients=False, with_oldest=False)
+
+    assert whole is not None
+    assert short is not None
+    assert (whole.channels[0].client_count, len(whole.channels[0].clients)) == (1, 1)
+    assert whole.channels[0].oldest_waiting_seconds == 5.0
+    assert short.channels == (attrs.evolve(whole.channels[0], clients=(), oldest_waiting_seconds=0.0),)
+
+
+def test_topic_with_very_many_channels_is_read_in_slices(node: nsqlite.Node) -> None:
+    """None is left out or told twice, and they come by name."""
+    topic = node.topic("orders")
+    names = [f"c{number}" for number in range(SLICE_CHANNELS * 2 + 1)]
+    for name in names:
+        topic.channel(name)
+
+    stats = topic_stats(node.engine, "orders")
+
+    assert stats is not None
+    assert [each.channel_name for each in stats.channels] == sorted(names)
+
+
+def test_node_stats_take_what_is_known_of_topics(node: nsqlite.Node) -> None:
+    """Who wants the node alone, or has the topics, does not pay for them again."""
+    node.topic("orders")
+    topics = node.stats().topics
+
+    assert node_stats(node.engine, ()).topics == ()
+    assert node_stats(node.engine, topics) == node.stats()
+
+
+# -- times ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=LEVELS)
+def timed(request: pytest.FixtureRequest, tmp_path: Path, clock: AttendedClock) -> Iterator[nsqlite.Node]:
+    """A node that measures from publish to finish, over a window of ten minutes."""
+    path = None if request.param == "memory" else tmp_path / "store"
+    options = {"durability": request.param, "clock": clock, "e2e_processing_latency_percentiles": (0.5, 1.0)}
+    with nsqlite.open(path, **options) as made:
+        yield made
+        made.check()
+
+
+def test_latency_is_not_measured_unless_asked_for(node: nsqlite.Node, clock: AttendedClock) -> None:
+    """No count, no percentiles, no histogram."""
+    channel = node.topic("orders").channel("billing")
+    node.publish("orders", b"x")
+    clock.advance(1)
+    channel.receive(timeout=0).finish()
+
+    [topic] = node.stats().topics
+
+    assert topic.e2e_processing_latency == topic.channels[0].e2e_processing_latency == NO_LATENCY
+    assert topic.channels[0].e2e_seconds is None
+    assert node.stats().e2e_seconds == NO_HISTOGRAM
+
+
+def test_latency_is_from_publish_to_finish(timed: nsqlite.Node, clock: AttendedClock) -> None:
+    """One by one and in batches, per channel and of the whole topic."""
+    topic = timed.topic("orders")
+    billing, mail = topic.channel("billing"), topic.channel("mail")
+    topic.publish_many([b"x"] * 3)
+    clock.advance(1)
+    topic.publish(b"y")
+    clock.advance(1)
+    billing.finish_many(billing.receive_many(10, timeout=0))
+    clock.advance(8)
+    mail.receive(timeout=0).finish()
+
+    [stats] = timed.stats().topics
+
+    told = {each.channel_name: each.e2e_processing_latency for each in stats.channels}
+    assert (told["billing"].count, told["mail"].count, stats.e2e_processing_latency.count) == (4, 1, 5)
+    assert [each.quantile for each in told["billing"].percentiles] == [1.0, 0.5]
+    assert seconds(told["billing"]) == pytest.approx([2, 2], rel=0.01)
+    assert seconds(told["mail"]) == pytest.approx([10, 10], rel=0.01)
+    assert seconds(stats.e2e_processing_latency) == pytest.approx([10, 2], rel=0.01)
+
+
+def test_latency_counts_what_was_finished_alone(timed: nsqlite.Node, clock: AttendedClock) -> None:
+    """No requeue, no timeout, no second finish, nothing emptied; a second delivery counts from the publish."""
+    channel = timed.topic("orders").channel("billing")
+    timed.publish_many("orders", [b"x"] * 4)
+    first, second, third, _ = channel.receive_many(4, timeout=0)
+    first.finish()
+    second.requeue(delay=100)
+    clock.advance(60)
+    with pytest.raises(nsqlite.NotInFlightError):
+        third.finish()
+    clock.advance(40)
+    again = channel.receive_many(9, timeout=0)
+    next(each for each in again if each.id == second.id).finish()
+    channel.empty()
+
+    latency = channel_stats(timed).e2e_processing_latency
+
+    assert latency.count == 2
+    assert seconds(latency) == pytest.approx([100, 0], rel=0.01)
+
+
+def test_latency_is_of_the_window_and_its_histogram_of_all_time(timed: nsqlite.Node, clock: AttendedClock) -> None:
+    """Ten minutes later the percentiles are noughts; what Prometheus counts stays, deleted channels too."""
+    channel = timed.topic("orders").channel("billing")
+    timed.publish("orders", b"x")
+    clock.advance(2)
+    channel.receive(timeout=0).finish()
+    assert channel_stats(timed).e2e_processing_latency.count == 1
+
+    clock.advance(600)
+
+    stats = channel_stats(timed)
+    assert stats.e2e_processing_latency.count == 0
+    assert seconds(stats.e2e_processing_latency) == [0, 0]
+    assert stats.e2e_seconds is not None
+    assert (stats.e2e_seconds.count, stats.e2e_seconds.sum_seconds) == (1, 2.0)
+    channel.delete()
+    assert timed.stats().e2e_seconds == stats.e2e_seconds
+
+
+def test_topic_without_channels_has_no_percentiles(timed: nsqlite.Node) -> None:
+    """As nsqd tells it: there is nothing to merge."""
+    timed.topic("orders")
+
+    assert timed.stats().topics[0].e2e_processing_latency == NO_LATENCY
+
+
+def seconds(latency: Latency) -> list[float]:
+    """Its percentiles, in seconds."""
+    return [each.value_ns / SECOND_NS for each in latency.percentiles]
+
+
+@pytest.mark.parametrize("durability", ["fsync", "commit"])
+def test_syncs_and_settlements_are_timed(tmp_path: Path, clock: AttendedClock, durability: str) -> None:
+    """Each that went well is counted, with what it took by the node's own clock."""
+    with nsqlite.open(tmp_path / "store", durability=durability, clock=clock) as node:
+        before = node.stats()
+        node.publish("orders", b"x")
+        node.topic("orders").publish_many([b"x"] * 3)
+        node.sync()
+        node.engine.background.settle_now()
+        after = node.stats()
+
+    syncs = 4 if durability == "fsync" else 1  # the topic, two publishes and the call; or the call alone
+    assert (before.sync_seconds.count, before.settlement_seconds.count) == (0, 0)
+    assert (after.sync_seconds.count, after.settlement_seconds.count) == (syncs, 1)
+    assert after.sync_seconds.sum_seconds == 0.0  # time stood still
+
+
+def test_what_a_sync_takes_is_what_the_clock_says(tmp_path: Path, clock: AttendedClock) -> None:
+    """A publish that waits seven seconds for its disk is in the bucket that says so; a failed sync is in none."""
+    node, storage = open_gated(tmp_path / "store", clock)
+    node.topic("orders")
+    count = node.stats().sync_seconds.count
+    storage.sync_gate.shut()
+    publisher = Caller(lambda: node.publish("orders", b"x"))
+    storage.sync_gate.await_arrival()
+    clock.advance(7)
+    storage.sync_gate.open()
+    publisher.outcome()
+    stats = node.stats().sync_seconds
+    storage.failing_syncs = 1
+    with pytest.raises(nsqlite.StorageFailedError):
+        node.publish("orders", b"y")
+
+    assert (stats.count, stats.sum_seconds, stats.buckets[-1][1]) == (count + 1, 7.0, count)
+    assert node.stats().sync_seconds == stats
+    node.close()
+
+
+def test_what_a_settlement_takes_is_what_the_clock_says(tmp_path: Path, clock: AttendedClock) -> None:
+    """From its snapshot to its end; one that found the disk full is not counted."""
+    node, storage = open_gated(tmp_path / "store", clock, "commit")
+    node.publish("orders", b"x")
+    storage.settle_gate.shut()
+    settler = Caller(lambda: node.engine.background.settle_now())
+    storage.settle_gate.await_arrival()
+    clock.advance(0.2)
+    storage.settle_gate.open()
+    settler.outcome()
+    stats = node.stats().settlement_seconds
+    storage.failing_settlements = 1
+    with pytest.raises(nsqlite.StoreFullError):
+        node.engine.background.settle_now()
+
+    assert (stats.count, stats.sum_seconds) == (1, 0.2)
+    assert [count for bound, count in stats.buckets if bound >= 0.1] == [0, *[1] * 6]
+    assert node.stats().settlement_seconds == stats
+    node.close()
+
+
+def test_memory_has_no_syncs() -> None:
+    """There is no disk to time."""
+    with nsqlite.open() as node:
+        node.publish("orders", b"x")
+        node.sync()
+
+        assert node.stats().sync_seconds == node.stats().settlement_seconds == NO_HISTOGRAM
+
+
+# -- copies --------------------------------------------------------------------------------
 
 
 def test_backup_is_a_store_with_all_that_was_answered(tmp_path: Path, clock: AttendedClock) -> None:

@@ -75,6 +75,21 @@ def test_open_run_seals_to_what_a_batch_would_be(bodies: list[bytes]) -> None:
     assert opened.part(0, 1).frames == built.frame(0)
 
 
+@given(bodies=BODIES)
+def test_timestamp_of_one_message_is_read_in_place(bodies: list[bytes]) -> None:
+    """An open run and a sealed one tell each message's own."""
+    dates = [TIMESTAMP_NS + index for index in range(len(bodies))]
+    frames = [build_run(0, 0, [body], date, 0).frames for body, date in zip(bodies, dates, strict=True)]
+    opened = OpenRun(0, 0, frames[0])
+    opened.parts += frames[1:]
+    opened.count = len(frames)
+
+    sealed = opened.sealed()
+
+    assert [opened.timestamp(index) for index in range(len(frames))] == dates
+    assert [sealed.timestamp(index) for index in range(len(frames))] == dates
+
+
 @given(bodies=BODIES, data=st.data())
 def test_join_runs_undoes_cutting(bodies: list[bytes], data: st.DataObject) -> None:
     """A run cut anywhere and joined again is the run it was."""

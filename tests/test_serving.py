@@ -97,6 +97,25 @@ def test_finish_spans_deliveries(node: nsqlite.Node, client: Client) -> None:
     assert client.channel.finish_count == 20
 
 
+def test_finish_by_id_measures_what_it_finished(clock: nsqlite.VirtualClock) -> None:
+    """One by one or in stretches: each message once, those that are missed not at all."""
+    with nsqlite.open(clock=clock, e2e_processing_latency_percentiles=(1.0, 0.5)) as node:
+        channel = node.topic("orders").channel("billing")
+        client = Client(node.engine, channel._core)
+        published = publish(node, 9)
+        client.take()
+        clock.advance(3)
+        client.finish(*published[:4], published[8])
+        clock.advance(4)
+        client.finish(*published)
+
+        [stats] = node.stats().topics[0].channels
+
+    assert stats.finish_count == stats.e2e_processing_latency.count == 9
+    found = [each.value_ns for each in stats.e2e_processing_latency.percentiles]
+    assert found == pytest.approx([7 * SECOND_NS, 3 * SECOND_NS], rel=0.01)
+
+
 def test_finish_of_a_message_that_timed_out_is_missed(
     node: nsqlite.Node, client: Client, clock: nsqlite.VirtualClock
 ) -> None:

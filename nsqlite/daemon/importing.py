@@ -215,8 +215,9 @@ class _Import:
 
     def _take_over(self, queue: Queue) -> None:
         names = [name for name in queue.owner if name is not None]
-        for file in queue.bad:
-            self._skip("not imported: %r, which nsqd had put aside as unreadable", file)
+        if queue.bad:  # not counted: nsqd 1.3.0 does that to files that it has read to their end, too
+            told = "not imported: %d files of %r that nsqd had put aside as unreadable (.bad)"
+            log.warning(told, len(queue.bad), queue.name, extra={"event": "import_bad_files"})
         if not all(map(is_valid_name, names)):
             self._skip("not imported: the queue %r, since that is no name for one", queue.name)
         elif any(map(is_ephemeral, names)):

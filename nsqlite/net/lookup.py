@@ -57,7 +57,7 @@ class LookupPeers:
         self._is_told = False
         self._precreation = Precreation(self, door, options)
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Begin to register, at the addresses of the options. Waits for nobody."""
         self._engine.watchers.append(self)
         self._precreation.start(self.registry())

@@ -11,6 +11,23 @@ from nsqlite.net.options import ListenerOptions, parse_address
 DEFAULTS = {
     "tcp_address": "127.0.0.1:4150",
     "max_connections": 0,
+    "http_address": "",
+    "https_address": "",
+    "http_token": "",
+    "http_allowed_hosts": (),
+    "max_http_connections": 1000,
+    "http_page": "read-only",
+    "http_metrics": True,
+    "broadcast_address": "",
+    "broadcast_tcp_port": 0,
+    "broadcast_http_port": 0,
+    "nsqlookupd_tcp_addresses": (),
+    "statsd_address": "",
+    "statsd_interval": 60.0,
+    "statsd_prefix": "nsq.%s",
+    "statsd_mem_stats": True,
+    "statsd_udp_packet_size": 508,
+    "statsd_exclude_ephemeral": False,
     "max_heartbeat_interval": 60.0,
     "max_output_buffer_size": 65536,
     "output_buffer_timeout": 0.25,
@@ -39,6 +56,30 @@ BAD = [
     ("tcp_address", "localhost:65536"),
     ("tcp_address", "a\0b"),
     ("max_connections", -1),
+    ("http_address", "localhost"),
+    ("http_address", None),
+    ("https_address", "localhost:4152"),
+    ("http_token", "two words"),
+    ("http_token", "caf\u00e9"),
+    ("http_token", b"secret"),
+    ("http_allowed_hosts", "nsq.example.com"),
+    ("http_allowed_hosts", [""]),
+    ("max_http_connections", -1),
+    ("http_page", "on"),
+    ("http_metrics", 1),
+    ("broadcast_address", None),
+    ("broadcast_tcp_port", 65536),
+    ("broadcast_http_port", -1),
+    ("nsqlookupd_tcp_addresses", "localhost:4160"),
+    ("nsqlookupd_tcp_addresses", ["localhost"]),
+    ("nsqlookupd_tcp_addresses", ["localhost:0"]),
+    ("statsd_address", "localhost"),
+    ("statsd_address", ":8125"),
+    ("statsd_interval", 1.0),
+    ("statsd_prefix", None),
+    ("statsd_mem_stats", "yes"),
+    ("statsd_udp_packet_size", 0),
+    ("statsd_exclude_ephemeral", 0),
     ("max_heartbeat_interval", 0),
     ("max_heartbeat_interval", math.nan),
     ("max_output_buffer_size", 63),
@@ -82,6 +123,16 @@ FILES = {"tls_cert": "cert.pem", "tls_key": "key.pem"}
 def test_defaults_are_nsqds() -> None:
     """Without arguments every option has nsqd's default, but for the interface and the oldest TLS."""
     assert attrs.asdict(ListenerOptions(), recurse=False) == DEFAULTS
+
+
+def test_token_is_in_no_error_and_no_text() -> None:
+    """What is secret stays so, in a repr and in the error that refuses it."""
+    assert "s3cret" not in repr(ListenerOptions(http_token="s3cret"))
+
+    with pytest.raises(InvalidOptionError) as caught:
+        ListenerOptions(http_token="s3cret with blanks")
+
+    assert "s3cret" not in str(caught.value)
 
 
 def test_docstring_lists_every_option() -> None:
