@@ -6,7 +6,7 @@ Whoever adds holds the node's lock; reading without it may miss what is being ad
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from functools import cache
 from itertools import accumulate
 from typing import Final
 
@@ -36,7 +36,7 @@ class Histogram:
 
     __slots__ = ("_bounds_ns", "counts", "sum_ns")
 
-    def __init__(self, bounds_ns: Sequence[int]) -> None:
+    def __init__(self, bounds_ns: tuple[int, ...]) -> None:
         """Make an empty one; the bounds rise, and belong to their buckets."""
         self._bounds_ns = bounds_ns
         self.counts = [0] * (len(bounds_ns) + 1)
@@ -49,9 +49,17 @@ class Histogram:
 
     def stats(self) -> HistogramStats:
         """A frozen snapshot; its bounds are seconds."""
+        if not any(self.counts):
+            return _empty(self._bounds_ns)
         *counts, total = accumulate(self.counts)
         return HistogramStats(
             buckets=tuple((bound / _SECOND_NS, count) for bound, count in zip(self._bounds_ns, counts, strict=True)),
             sum_seconds=self.sum_ns / _SECOND_NS,
             count=total,
         )
+
+
+@cache
+def _empty(bounds_ns: tuple[int, ...]) -> HistogramStats:
+    """One for all that have no value: most channels of a big node are idle."""
+    return HistogramStats(buckets=tuple((bound / _SECOND_NS, 0) for bound in bounds_ns))

@@ -28,7 +28,7 @@ _LOOK_AT: Final = 1000
 _Counts = tuple[str, int, int, int, int, int, int, int, int, int, int, tuple[ClientStats, ...], bool]
 _TopicCounts = tuple[int, int, int, int, int, bool]
 # Of a channel: its counts; the oldest seq that waits, with its run; the halves of its window, and its histogram.
-_Measured = tuple[tuple[Sketch, Sketch], HistogramStats]
+_Measured = tuple[list[Sketch], HistogramStats]
 _Row = tuple[_Counts, tuple[int, AnyRun | None] | None, _Measured | None]
 
 

@@ -262,6 +262,40 @@ def test_wrong_call_shows_the_usage(arguments: tuple[str, ...], capsys: pytest.C
     assert capsys.readouterr().err.startswith("usage: nsqlite")
 
 
+# -- daemons -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", cli.DAEMONS)
+def test_daemon_reads_its_own_arguments(name: str) -> None:
+    """All that stands behind its name is for it, help and version too; see tests/daemon."""
+    helped, told, refused_one = run(name, "--help"), run(name, "-version"), run(name, "-nonesuch")
+
+    assert (helped.returncode, helped.stdout) == (cli.OK, "")
+    assert helped.stderr.startswith(f"Usage of {name}:\n  -")
+    assert (told.returncode, told.stderr) == (cli.OK, "")
+    assert told.stdout.startswith(f"{name} v1.")
+    assert refused_one.returncode == 2
+    assert refused_one.stderr.startswith("flag provided but not defined: -nonesuch\n")
+
+
+def test_help_names_the_daemons(capsys: pytest.CaptureFixture[str]) -> None:
+    """They stand beside the verbs."""
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+
+    shown = capsys.readouterr().out
+    assert all(f"    {name} " in shown for name in cli.DAEMONS)
+
+
+def test_other_verbs_load_no_daemon(closed: Path) -> None:
+    """Who looks after a store pays for no loop and no server."""
+    code = "import sys; from nsqlite.cli import main; main(sys.argv[1:]); print('asyncio' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code, "stat", closed], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "False"
+
+
 def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """--version prints the package's."""
     with pytest.raises(SystemExit) as left:

@@ -133,3 +133,38 @@ def test_deadlines_are_monotonic(node: nsqlite.Node, clock: AttendedClock) -> No
     """No timeout is never."""
     assert node.engine.until_ns(5) == clock.monotonic_ns() + 5
     assert node.engine.until_ns(None) == NEVER
+
+
+def test_watchers_are_woken_with_the_lock_free(node: nsqlite.Node) -> None:
+    """Whatever made or deleted a topic or a channel; ephemeral ones go with their last user."""
+    found: list[list[str]] = []
+
+    class Watcher:
+        """One who looks at what there is, from another thread."""
+
+        def wake(self) -> None:
+            """See what there is."""
+            names = Caller(lambda: [f"{name} {node.topic(name).channels}" for name in node.topics]).outcome() or []
+            if not found or found[-1] != names:
+                found.append(names)
+
+    node.engine.watchers.append(Watcher())
+
+    node.publish("t", b"x")
+    node.topic("t").channel("c")
+    node.publish("t", b"x")
+    node.topic("t").delete_channel("c")
+    with node.topic("u#ephemeral").channel("c#ephemeral").consume():
+        node.delete_topic("t")
+    node.engine.watchers.clear()
+    node.topic("v")
+
+    assert found == [
+        ["t []"],
+        ["t ['c']"],
+        ["t []"],
+        ["t []", "u#ephemeral []"],
+        ["t []", "u#ephemeral ['c#ephemeral']"],
+        ["u#ephemeral ['c#ephemeral']"],
+        [],
+    ]

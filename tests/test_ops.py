@@ -3,9 +3,22 @@
 import pytest
 
 from nsqlite.core.broker import Broker
+from nsqlite.core.progress import OWED
 from nsqlite.errors import ChannelDeletedError, TopicDeletedError
-from nsqlite.ops import ChangeChannel, ChangeTopic, MakeChannel, MakeTopic, Op, Publish, Singles, grouped
+from nsqlite.ops import (
+    Adopt,
+    ChangeChannel,
+    ChangeTopic,
+    MakeChannel,
+    MakeChannels,
+    MakeTopic,
+    Op,
+    Publish,
+    Singles,
+    grouped,
+)
 from nsqlite.options import Options
+from nsqlite.run import timestamp_of
 from nsqlite.state import NodeState
 from nsqlite.storage import layout
 from tests.fakes.cores import NOW_NS, SECOND, WALL_NS, seqs, take
@@ -157,6 +170,58 @@ def test_channels_record_holds_its_start(broker: Broker) -> None:
     assert entry == (layout.CHANNEL_MADE, topic.number, 3, 2, "audit")
 
 
+def test_channels_of_one_turn_begin_at_the_same_place(broker: Broker) -> None:
+    """All get what waits in the topic, delayed messages too; those that are there are left alone."""
+    topic = make_topic(broker)
+    run(broker, Publish(topic, [b"a", b"b"], 0))
+    run(broker, Publish(topic, [b"later"], SECOND))
+    op = MakeChannels(topic, ["x", "y", "x"])
+
+    entries = run(broker, op)
+
+    assert entries == [
+        (layout.TOPIC_PAUSED, topic.number, 0, 1),
+        (layout.CHANNEL_MADE, topic.number, 2, 0, "x"),
+        (layout.CHANNEL_MADE, topic.number, 3, 0, "y"),
+        (layout.TOPIC_PAUSED, topic.number, 0, 3 << 1),
+    ]
+    assert [channel.name for channel in op.result] == ["x", "y"]
+    assert [(seqs(take(channel, 9)), channel.deferred_count) for channel in op.result] == [([0, 1], 1)] * 2
+    again = MakeChannels(topic, ["y", "z"])
+    assert run(broker, again) == [(layout.CHANNEL_MADE, topic.number, 4, 3, "z")]
+    assert [channel.name for channel in again.result] == ["z"]
+    nothing = MakeChannels(topic, ["y", "z"])
+    assert run(broker, nothing) == nothing.result == []
+    assert (again.needs_room, nothing.needs_room) == (True, False)
+    broker.check()
+
+
+def test_channels_of_a_paused_topic_wait_with_it(broker: Broker) -> None:
+    """They begin where it stands, and get what waits when it goes on."""
+    topic = make_topic(broker)
+    run(broker, Publish(topic, [b"a"], 0))
+    run(broker, ChangeTopic(topic, layout.TOPIC_PAUSED, is_paused=True))
+    op = MakeChannels(topic, ["x", "y"])
+
+    kinds = [entry[0] for entry in run(broker, op)]
+    depths = [channel.depth for channel in op.result]
+    run(broker, ChangeTopic(topic, layout.TOPIC_PAUSED))
+
+    assert kinds == [layout.CHANNEL_MADE] * 2
+    assert (depths, [channel.depth for channel in op.result]) == ([0, 0], [1, 1])
+
+
+def test_channels_of_an_ephemeral_topic_are_not_journaled(broker: Broker) -> None:
+    """They need no room, and get what waits."""
+    topic = make_topic(broker, "events#ephemeral")
+    run(broker, Publish(topic, [b"a"], 0))
+    op = MakeChannels(topic, ["x", "y"])
+
+    assert run(broker, op) == []
+    assert [channel.depth for channel in op.result] == [1, 1]
+    assert not op.needs_room
+
+
 @pytest.mark.parametrize("name", ["events#ephemeral", "orders"])
 def test_nothing_ephemeral_is_journaled(broker: Broker, name: str) -> None:
     """What keeps nothing writes nothing: topics, channels, publishes, pauses."""
@@ -191,7 +256,13 @@ def test_deleted_topic_takes_no_op(broker: Broker, kind: int) -> None:
     topic = make_topic(broker)
     run(broker, ChangeTopic(topic, layout.TOPIC_DELETED))
 
-    for op in (Publish(topic, [b"x"], 0), MakeChannel(topic, "billing"), ChangeTopic(topic, kind)):
+    ops = (
+        Publish(topic, [b"x"], 0),
+        MakeChannel(topic, "billing"),
+        MakeChannels(topic, ["a"]),
+        ChangeTopic(topic, kind),
+    )
+    for op in ops:
         with pytest.raises(TopicDeletedError):
             op.decide(broker, WALL_NS, NOW_NS)
 
@@ -203,6 +274,50 @@ def test_deleted_channel_takes_no_op(broker: Broker) -> None:
 
     with pytest.raises(ChannelDeletedError):
         ChangeChannel(channel, layout.CHANNEL_PAUSED).decide(broker, WALL_NS, NOW_NS)
+
+
+def test_adopt_journals_who_is_owed_what(broker: Broker) -> None:
+    """The record has the run, with the messages' own timestamps, and a stretch for each number of attempts."""
+    topic = make_topic(broker)
+    owner = make_channel(broker, topic)
+    other = make_channel(broker, topic, "audit")
+    messages = [(WALL_NS - 1, 0, b"a"), (WALL_NS - 2, 0, b"b"), (WALL_NS - 3, 5, b"c")]
+
+    [(kind, number, adopted), *owed] = run(broker, Adopt(topic, owner, messages))
+
+    assert (kind, number, adopted.first_seq, adopted.count) == (layout.ADOPTED, topic.number, 0, 3)
+    assert [timestamp_of(adopted.frame(at)) for at in range(3)] == [WALL_NS - 1, WALL_NS - 2, WALL_NS - 3]
+    assert owed == [(OWED, owner.number, 0, 2, 0), (OWED, owner.number, 2, 1, 5)]
+    assert (owner.depth, other.depth, topic.end, topic.routed) == (3, 0, 3, 3)
+    assert [(each.first_seq, each.count, each.attempts) for each in take(owner, 9)] == [(0, 2, 1), (2, 1, 6)]
+    broker.check()
+
+
+def test_adopt_without_an_owner_is_a_publish(broker: Broker) -> None:
+    """It waits in a topic without channels, and is routed in one that has some."""
+    topic = make_topic(broker)
+
+    [(waiting, _, first)] = run(broker, Adopt(topic, None, [(WALL_NS - 1, 0, b"a")]))
+    channel = make_channel(broker, topic)
+    [(routed, _, second)] = run(broker, Adopt(topic, None, [(WALL_NS - 1, 0, b"b" * 70_000)]))
+
+    assert (waiting, routed) == (layout.PUBLISHED, layout.ROUTED)
+    assert second.first_id == first.first_id + 1
+    assert channel.depth == 2
+    broker.check()
+
+
+def test_adopt_refuses_what_is_gone(broker: Broker) -> None:
+    """A deleted channel or topic takes nothing over."""
+    topic = make_topic(broker)
+    channel = make_channel(broker, topic)
+    run(broker, ChangeChannel(channel, layout.CHANNEL_DELETED))
+    with pytest.raises(ChannelDeletedError):
+        run(broker, Adopt(topic, channel, [(WALL_NS, 0, b"a")]))
+
+    run(broker, ChangeTopic(topic, layout.TOPIC_DELETED))
+    with pytest.raises(TopicDeletedError):
+        run(broker, Adopt(topic, None, [(WALL_NS, 0, b"a")]))
 
 
 def test_what_makes_room_needs_none() -> None:

@@ -11,6 +11,7 @@ from nsqlite.run import (
     SPLIT_BYTES,
     OpenRun,
     Run,
+    build_dated_run,
     build_run,
     frame_ends,
     has_stride,
@@ -188,3 +189,16 @@ def test_check_finds_a_head_that_does_not_fit(broken: object) -> None:
 
     with pytest.raises((AssertionError, IndexError)):
         broken(run).check()
+
+
+@given(bodies=BODIES, data=st.data())
+def test_build_dated_run_gives_each_message_its_own_time(bodies: list[bytes], data: st.DataObject) -> None:
+    """It is what build_run makes, but for the timestamps."""
+    times = data.draw(st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=len(bodies), max_size=len(bodies)))
+
+    run = build_dated_run(5, 0xFFE, bodies, times)
+
+    run.check()
+    assert [timestamp_of(run.frame(at)) for at in range(run.count)] == times
+    same = build_dated_run(5, 0xFFE, bodies, [TIMESTAMP_NS] * len(bodies))
+    assert same.frames == build_run(5, 0xFFE, bodies, TIMESTAMP_NS, 0).frames

@@ -286,14 +286,8 @@ class Channel:
     def finish(self, seq: int, delivery: Delivery, count: int = 1, now_ns: int = 0, wall_ns: int = 0) -> bool:
         """Let messages go for ever, `count` in a row; False, and nothing happens, if this delivery holds not all.
 
+        The times are for `latency`; without them nothing is measured.
         Hot: O(1) whatever the count, in the order of delivery (benchmarks/net).
-
-        Args:
-            seq: The first of them.
-            delivery: What holds them.
-            count: How many.
-            now_ns: Monotonic time, for who measures latencies.
-            wall_ns: Wall time for the same; 0 measures none.
         """
         if not delivery.let_go(seq, count):
             return False

@@ -158,11 +158,11 @@ class ChannelLatency:
         self._now = Sketch()
         self._end_ns = (now_ns // self._half_ns + 1) * self._half_ns
 
-    def halves(self, now_ns: int) -> tuple[Sketch, Sketch]:
-        """What the window has, as copies, to be merged when the lock is free."""
+    def halves(self, now_ns: int) -> list[Sketch]:
+        """What the window has, as copies, to be merged when the lock is free; nothing for a half without samples."""
         if now_ns >= self._end_ns:
             self._turn(now_ns)
-        return self._before.copy(), self._now.copy()
+        return [each.copy() for each in (self._before, self._now) if each.count]
 
 
 class Latencies:

@@ -224,19 +224,24 @@ def behind(queue: Queue, bookmark: Bookmark) -> Place | None:
     return Place(bookmark.place.number, bookmark.place.offset + LENGTH_BYTES + size)
 
 
-def read_records(queue: Queue, start: Place, max_body_bytes: int) -> Iterator[Record | Gap]:
+def read_records(queue: Queue, start: Place, max_msg_size: int, max_body_bytes: int) -> Iterator[Record | Gap]:
     """All records from a place on to the end of the last file, whatever metadata says about the end.
 
     As nsqd does, give the rest of a file up at a record that cannot be one, and go on with
-    the next file. Unlike nsqd, go by the id to tell what is no record, so that messages
-    above a limit that was lowered since are kept. One file is open at a time.
+    the next file. One file is open at a time.
+
+    Args:
+        max_msg_size: Where nsqd says that it cannot be one. Here it can, if there is an id in
+            its place: the limit may have been lowered since.
+        max_body_bytes: What is larger is passed over alone.
     """
     for number in queue.numbers:
         if number >= start.number:
-            yield from _read_file(queue, Place(number, start.offset if number == start.number else 0), max_body_bytes)
+            place = Place(number, start.offset if number == start.number else 0)
+            yield from _read_file(queue, place, max_msg_size, max_body_bytes)
 
 
-def _read_file(queue: Queue, start: Place, max_body_bytes: int) -> Iterator[Record | Gap]:
+def _read_file(queue: Queue, start: Place, max_msg_size: int, max_body_bytes: int) -> Iterator[Record | Gap]:
     number, offset = start
     name = queue.data_file(number)
     with open(os.path.join(queue.folder, name), "rb", buffering=READ_AHEAD_BYTES) as file:
@@ -247,7 +252,7 @@ def _read_file(queue: Queue, start: Place, max_body_bytes: int) -> Iterator[Reco
         file.seek(offset)
         while offset < size:
             head = file.read(HEAD.size)
-            why = _fault(head, size - offset)
+            why = _fault(head, size - offset, max_msg_size)
             if why:
                 yield Gap(name, offset, size - offset, why)
                 return
@@ -260,15 +265,15 @@ def _read_file(queue: Queue, start: Place, max_body_bytes: int) -> Iterator[Reco
             offset += HEAD.size + body_bytes
 
 
-def _fault(head: bytes, rest_bytes: int) -> str:
+def _fault(head: bytes, rest_bytes: int, max_msg_size: int) -> str:
     """Why these bytes, with so many from them to the file's end, begin no record; "" if they do."""
     if len(head) < HEAD.size:
         return "the last record is torn"
     size = int.from_bytes(head[:LENGTH_BYTES], "big", signed=True)
     if size < MIN_RECORD_BYTES:
         return f"a record cannot have {size} bytes"
-    if not _IDS.match(head, HEAD.size - 16):
-        return "there is no message id where one belongs"
+    if size - MIN_RECORD_BYTES > max_msg_size and not _IDS.match(head, HEAD.size - 16):
+        return f"a record of {size} bytes would have a message id"
     if LENGTH_BYTES + size > rest_bytes:
         return "the last record is torn"
     return ""

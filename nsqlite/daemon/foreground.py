@@ -73,7 +73,7 @@ def run(program: Program, arguments: Sequence[str]) -> int:
     if chosen["version"]:
         sys.stdout.write(f"{program.version}\n")
         return OK
-    with logging_to(sys.stderr, chosen["log-prefix"], chosen["log-level"]), _plain_interrupts():
+    with logging_to(sys.stderr, chosen["log-prefix"], chosen["log-level"]), _own_signals():
         LOGGER.info(program.version)
         _tell_ignored(chosen)
         try:
@@ -100,15 +100,19 @@ def _fail(program: Program, error: BaseException) -> int:
 
 
 @contextmanager
-def _plain_interrupts() -> Iterator[None]:
-    """Let ^C end the process at once while it starts: what it does then outlives any end."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
+def _own_signals() -> Iterator[None]:
+    """Let ^C end the process at once while it starts, since what it does then outlives any end.
+
+    Afterwards signals are as before: uvloop leaves its handlers behind.
+    """
+    before = [(number, signal.getsignal(number)) for number in SIGNALS]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def _run_loop(main: Awaitable[None]) -> None:

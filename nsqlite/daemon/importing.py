@@ -139,7 +139,7 @@ class _Import:
         self.engine = node.engine
         self.data_path = data_path
         self.folder = os.path.join(data_path, IMPORTED)
-        self.max_body_bytes = self.engine.options.max_batch_bytes
+        self.limits = (self.engine.options.max_msg_size, self.engine.options.max_batch_bytes)
         self.topics: set[str] = set()
         self.channels: set[tuple[str, str]] = set()
         self.messages = 0
@@ -234,7 +234,7 @@ class _Import:
         owner = None if channel_name is None else self._channel(topic, channel_name)
         batch: list[Record] = []
         held_bytes = 0
-        for each in read_records(queue, self._start(queue), self.max_body_bytes):
+        for each in read_records(queue, self._start(queue), *self.limits):
             if isinstance(each, Gap):
                 self._skip_gap(each)
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from nsqlite.daemon.data_path import opened_node
@@ -29,18 +29,19 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _serve(chosen: Chosen) -> None:
-    with _in_nsqds_words(chosen):
-        of_node, of_listener = node_options(chosen), listener_options(chosen)
-        with opened_node(chosen["data-path"], of_node) as node:
+    with ExitStack() as opened:
+        with _in_nsqds_words(chosen):
+            of_node, of_listener = node_options(chosen), listener_options(chosen)
+            node = opened.enter_context(opened_node(chosen["data-path"], of_node))
             asked = take_signals()
             LOGGER.info("ID: %d", node.engine.broker.node_id)
             nsqd = Nsqd(node.engine, of_listener, command_config(chosen))
             await nsqd.start()
-            try:
-                await asked.wait()
-            finally:
-                await nsqd.close()
-            LOGGER.info("NSQ: closing topics")
+        try:
+            await asked.wait()
+        finally:
+            await nsqd.close()
+        LOGGER.info("NSQ: closing topics")
     LOGGER.info("NSQ: bye")
 
 

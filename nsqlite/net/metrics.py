@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from nsqlite.net.http.router import Call, Routes
 
-SLICE_SERIES: Final = 500
+SLICE_SERIES: Final = 250
 MAX_SCRAPES: Final = 4
 SCRAPE_SECONDS: Final = 30.0  # of real time, until a client that reads too slowly is given up
 _REST: Final = ("", "")

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 from nsqlite.engine import Engine
 from nsqlite.errors import InvalidOptionError
 from nsqlite.net.binding import Address, port_of
-from nsqlite.net.binding import shown
 from nsqlite.net.memory_stats import GcPauses, MemoryStats, memory_stats
 from nsqlite.net.options import ListenerOptions
-from nsqlite.net.statsd import Statsd
 from nsqlite.net.tcp_server import TcpServer
 from nsqlite.storage.durable import DurableStorage
 

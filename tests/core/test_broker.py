@@ -216,6 +216,42 @@ def test_tick_wakes_for_what_fell_due(broker: Broker) -> None:
     assert list(broker.wakes) == ["a"]
 
 
+def test_watchers_hear_of_every_topic_and_channel(broker: Broker) -> None:
+    """Once or more for each that was made or deleted; of nothing else."""
+    broker.watchers.append("w")
+
+    def heard() -> bool:
+        was = "w" in broker.wakes
+        broker.wakes.clear()
+        return was
+
+    topic = broker.add_topic(broker.take_number(), "orders")
+    assert heard()
+    channel = broker.add_channel(topic, broker.take_number(), "billing")
+    assert heard()
+    publish(topic, 1)
+    take(channel)
+    broker.attend_all(topic)
+    broker.tick(channel, NOW_NS + TIMEOUT_NS)
+    assert not heard()
+    broker.remove_channel(topic, channel)
+    assert heard()
+    broker.remove_topic(topic)
+    assert heard()
+
+
+def test_channels_made_together_get_the_same(broker: Broker) -> None:
+    """What waits in the topic is for all of them, delayed messages too."""
+    topic = broker.add_topic(broker.take_number(), "orders")
+    publish(topic, 2)
+    publish(topic, 1, delay_ns=SECOND)
+
+    made = broker.add_channels(topic, [(broker.take_number(), name) for name in ("billing", "audit")])
+
+    assert [(channel.depth, channel.deferred_count) for channel in made] == [(2, 1), (2, 1)]
+    broker.check()
+
+
 def test_check_finds_a_number_given_twice(broker: Broker) -> None:
     """Two things of one number would take each other's progress."""
     add_channel(broker)

@@ -6,7 +6,9 @@ from nsqlite.core.channel import Channel
 from nsqlite.core.consumer import Consumer
 from nsqlite.core.delivery import Delivery
 from nsqlite.core.held import Held
+from nsqlite.core.latency import Latencies
 from nsqlite.core.progress import FINISHED
+from nsqlite.core.topic import Topic
 from tests.fakes.cores import MAX_TIMEOUT_NS, NOW_NS, SECOND, TIMEOUT_NS, WALL_NS, make_channel, publish, seqs, take
 
 
@@ -138,6 +140,24 @@ def test_finishing_a_stretch_of_a_volatile_channel_keeps_nothing() -> None:
 
     assert counts(channel) == (0, 0, 0)
     assert channel.kept == {}
+
+
+def test_stretch_is_measured_once_and_only_with_the_time() -> None:
+    """What is finished is measured as one, of the right messages; what is discarded or not held is not."""
+    topic = Topic(1, "orders", 10_000, Latencies((1.0,), 600 * SECOND))
+    channel = topic.add_channel(2, "billing", 0, None)
+    publish(topic, 10)
+    take(channel, 4)
+    delivery = take(channel, 6)[0]
+    assert channel.latency is not None
+
+    assert channel.finish(6, delivery, 3, NOW_NS, WALL_NS + SECOND)
+    assert not channel.finish(6, delivery, 1, NOW_NS, WALL_NS + SECOND)
+    assert channel.finish(5, delivery)
+    channel.discard(4, delivery)
+
+    measured = channel.latency.histogram.stats()
+    assert (measured.count, measured.sum_seconds) == (3, 3.0)
 
 
 # -- samples -------------------------------------------------------------------------------

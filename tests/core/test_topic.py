@@ -242,3 +242,34 @@ def test_check_finds_a_gap_in_the_unsettled_log(topic: Topic) -> None:
 
     with pytest.raises(AssertionError):
         topic.check()
+
+
+def test_adopted_run_is_owed_by_its_owner_alone(topic: Topic) -> None:
+    """Every cursor steps over it, one that lags as well, and no publish is counted."""
+    owner = topic.add_channel(2, "billing", topic.routed, None)
+    publish(topic, 2)
+    lagging = topic.add_channel(3, "audit", topic.routed, None)
+    publish(topic, 1)
+    take(lagging)
+
+    topic.adopt(make_run(3, [b"old", b"older"]), owner)
+    owner.owe(3, 2, 6)
+
+    assert (topic.depth, topic.message_count, owner.depth, lagging.depth) == (0, 3, 5, 0)
+    taken = take(owner, 10) + take(lagging, 10)
+    assert sorted(seqs(taken)) == [0, 1, 2, 3, 4]
+    assert {each.first_seq: each.attempts for each in taken} == {0: 1, 2: 1, 3: 7}
+    topic.check()
+
+
+def test_adopted_run_without_an_owner_goes_to_all(topic: Topic) -> None:
+    """It waits in the topic, or goes to every channel, as what is published does."""
+    topic.adopt(make_run(0, [b"old"]), None)
+    assert (topic.depth, topic.message_count) == (1, 0)
+
+    first = topic.add_channel(2, "billing", topic.routed, None)
+    second = topic.add_channel(3, "audit", topic.routed, None)
+    topic.adopt(make_run(1, [b"older"]), None)
+
+    assert (topic.depth, first.depth, second.depth) == (0, 2, 1)
+    topic.check()

@@ -25,7 +25,7 @@ from nsqlite.daemon.diskqueue import (
 )
 from tests.fakes.nsqd_files import TIMESTAMP_NS, record, write_queue
 
-LIMIT = 1 << 20
+LIMITS = (1000, 1 << 20)
 START = Place(0, 0)
 
 
@@ -34,9 +34,9 @@ def found(folder: Path, name: str = "t") -> Queue:
     return find_queues(str(folder), os.listdir(folder))[name]
 
 
-def read(queue: Queue, start: Place = START, limit: int = LIMIT) -> list[bytes | str]:
+def read(queue: Queue, start: Place = START, limits: tuple[int, int] = LIMITS) -> list[bytes | str]:
     """Bodies, and the reasons of gaps, in order."""
-    return [each.body if isinstance(each, Record) else each.why for each in read_records(queue, start, limit)]
+    return [each.body if isinstance(each, Record) else each.why for each in read_records(queue, start, *limits)]
 
 
 # -- names and metadata --------------------------------------------------------------------
@@ -115,7 +115,7 @@ def test_records_are_read_file_after_file(tmp_path: Path) -> None:
     write_queue(tmp_path, "t", files, first=7)
     queue = found(tmp_path)
 
-    records = [each for each in read_records(queue, Place(7, 0), LIMIT) if isinstance(each, Record)]
+    records = [each for each in read_records(queue, Place(7, 0), *LIMITS) if isinstance(each, Record)]
 
     assert [each.place for each in records] == [Place(7, 0), Place(7, 31), Place(8, 0), Place(9, 0)]
     assert unpack_messages(records) == [
@@ -164,8 +164,8 @@ def test_queue_without_metadata_is_read_from_its_first_file(tmp_path: Path) -> N
         (b"\x00\x00", "the last record is torn"),
         (b"\x00" * 40, "a record cannot have 0 bytes"),
         (b"\xff" * 40, "a record cannot have -1 bytes"),
-        (record(b"x", message_id=b"not a message id"), "there is no message id where one belongs"),
-        (record(b"x", message_id=b"0E9C1F27D5C4A000"), "there is no message id where one belongs"),
+        (record(b"x" * 1001, message_id=b"not a message id"), "a record of 1027 bytes would have a message id"),
+        (record(b"x" * 1001, message_id=b"0E9C1F27D5C4A000"), "a record of 1027 bytes would have a message id"),
     ],
     ids=["head", "body", "length", "zeros", "negative", "id", "capitals"],
 )
@@ -173,17 +173,25 @@ def test_bad_record_ends_its_file_only(tmp_path: Path, tail: bytes, why: str) ->
     """What is before it and in later files is read; the gap is named with its size."""
     write_queue(tmp_path, "t", [record(b"a") + tail, record(b"b")])
 
-    gaps = [each for each in read_records(found(tmp_path), Place(0, 0), LIMIT) if isinstance(each, Gap)]
+    gaps = [each for each in read_records(found(tmp_path), Place(0, 0), *LIMITS) if isinstance(each, Gap)]
 
     assert read(found(tmp_path)) == [b"a", why, b"b"]
     assert gaps == [Gap("t.diskqueue.000000.dat", 31, len(tail), why)]
+
+
+def test_record_is_one_where_nsqd_takes_it_for_one(tmp_path: Path) -> None:
+    """A size that is allowed is enough; above that an id is, since the limit may have been lowered."""
+    files = [record(b"a", message_id=bytes(16)) + record(b"b" * 1000, message_id=bytes(16)) + record(b"c" * 1001)]
+    write_queue(tmp_path, "t", files)
+
+    assert read(found(tmp_path)) == [b"a", b"b" * 1000, b"c" * 1001]
 
 
 def test_message_above_the_limit_is_the_only_one_left_out(tmp_path: Path) -> None:
     """One that cannot be taken up is passed without being read; its neighbours stay."""
     write_queue(tmp_path, "t", [record(b"a") + record(b"x" * 11) + record(b"y" * 10)])
 
-    assert read(found(tmp_path), limit=10) == [b"a", "its message has more than 10 bytes", b"y" * 10]
+    assert read(found(tmp_path), limits=(5, 10)) == [b"a", "its message has more than 10 bytes", b"y" * 10]
 
 
 def test_place_behind_the_end_is_a_gap(tmp_path: Path) -> None:
@@ -215,7 +223,7 @@ def test_bookmark_is_found_again(tmp_path: Path) -> None:
     """Reading goes on behind the record that it names, which a text in between does not change."""
     write_queue(tmp_path, "t", [record(b"a") + record(b"b"), record(b"c")])
     queue = found(tmp_path)
-    second = list(read_records(queue, Place(0, 0), LIMIT))[1]
+    second = list(read_records(queue, Place(0, 0), *LIMITS))[1]
     assert isinstance(second, Record)
 
     bookmark = Bookmark.unpack(Bookmark(second.place, second.head).pack())

@@ -13,7 +13,7 @@ from nsqlite.core.channel import Channel
 from nsqlite.core.delivery import Delivery
 from nsqlite.core.progress import Progress
 from nsqlite.core.topic import Topic
-from nsqlite.ops import Adopt, ChangeChannel, ChangeTopic, MakeChannel, MakeTopic, Op, Publish
+from nsqlite.ops import Adopt, ChangeChannel, ChangeTopic, MakeChannel, MakeChannels, MakeTopic, Op, Publish
 from nsqlite.options import Options
 from nsqlite.state import NodeState
 from nsqlite.storage import layout
@@ -35,6 +35,7 @@ DEEDS = [
     "defer",
     "pass",
     "new channel",
+    "new channels",
     "empty channel",
     "delete channel",
     "pause topic",
@@ -92,8 +93,9 @@ class Story:
             self._run(Publish(topic, [b"later"] * (number % 5 + 1), (number + 1) * 10 * SECOND))
         elif deed == "adopt":
             self._adopt(topic, number)
-        elif deed == "new channel":
-            self._run(MakeChannel(topic, NAMES[number % 3]))
+        elif deed in ("new channel", "new channels"):
+            is_one = deed == "new channel"
+            self._run(MakeChannel(topic, NAMES[number % 3]) if is_one else MakeChannels(topic, NAMES[number % 2 : 2]))
         elif deed in ("pause topic", "unpause topic"):
             self._run(ChangeTopic(topic, layout.TOPIC_PAUSED, is_paused=deed == "pause topic"))
         elif deed == "empty topic":

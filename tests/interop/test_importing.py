@@ -12,6 +12,8 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +23,10 @@ import attrs
 import pytest
 
 import nsqlite
-from nsqlite.daemon.importing import IMPORTED, import_nsqd_files
+from nsqlite.daemon.importing import BATCH_MESSAGES, IMPORTED, import_nsqd_files
 from nsqlite.errors import ImportRefusedError
 from nsqlite.storage.check import audit
+from tests.fakes.nsqd_files import record, write_nsqd_dat, write_queue
 from tests.interop.servers import PEERS, LineReader, until
 
 Backlog = collections.Counter[tuple[bytes, int]]  # bodies, each with the attempts it comes with
@@ -379,3 +382,56 @@ def test_damaged_files_give_what_nsqd_would_get(tmp_path: Path, data_path: Path,
     assert found >= intact
     assert sum(1 for body in found if body not in bodies) <= 1  # zeros inside a body are told from none by nobody
     assert os.listdir(data_path) == [IMPORTED]
+
+
+# -- the import itself is killed -----------------------------------------------------------
+
+IMPORTING: Final = """
+import sys, nsqlite
+from nsqlite.daemon.importing import import_nsqd_files
+with nsqlite.open(sys.argv[1], durability=sys.argv[3]) as node:
+    print("importing", flush=True)
+    import_nsqd_files(node, sys.argv[2])
+    print("imported", flush=True)
+"""
+
+
+def import_for(seconds: float, store: Path, data_path: Path, level: str) -> bool:
+    """Import in a process of its own that is killed after a while; whether it was done by then."""
+    command = [sys.executable, "-c", IMPORTING, str(store), str(data_path), level]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"importing\n"
+        time.sleep(seconds)
+        process.kill()
+        return process.stdout.read() == b"imported\n"
+
+
+@pytest.mark.parametrize("level", ["fsync", "commit"])
+def test_killed_import_goes_on(tmp_path: Path, data_path: Path, level: str) -> None:
+    """Killed again and again it loses nothing, gives to nobody else, and repeats one batch a kill at most."""
+    seed = random.SystemRandom().randrange(1 << 31)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    mine, others, waiting = ([b"%s-%d" % (word, at) for at in range(20_000)] for word in (b"mine", b"others", b"topic"))
+    for name, bodies in (("t:a", mine), ("t:b", others), ("t", waiting)):
+        write_queue(data_path, name, [b"".join(map(record, bodies[at : at + 3_000])) for at in range(0, 20_000, 3_000)])
+    write_nsqd_dat(data_path, {"t": {"paused": True, "channels": {"a": False, "b": False}}})
+
+    kills = 0
+    while not import_for(chance.random() * 0.1, tmp_path / "store", data_path, level):
+        kills += 1
+
+    with nsqlite.open(tmp_path / "store", durability="commit") as node:
+        assert import_nsqd_files(node, str(data_path)) is None
+        again = node.topic("t").depth - len(waiting)
+        for channel, bodies in (("a", mine), ("b", others)):
+            found = bodies_of(drained(node, "t", channel))
+            assert set(found) == set(bodies)
+            again += found.total() - len(bodies)
+        node.topic("t").unpause()
+        assert set(bodies_of(drained(node, "t", "a"))) == set(waiting)
+        node.check()
+    assert 0 <= again <= kills * BATCH_MESSAGES
+    assert os.listdir(data_path) == [IMPORTED]
+    assert not audit(str(tmp_path / "store")).faults

@@ -15,7 +15,7 @@ async def test_topics_come_by_name_without_clients() -> None:
         for name in ("b", "a"):
             node.topic(name).channel("c")
         node.publish("a", b"x")
-        with node.topic("a").channel("c").consumer():
+        with node.topic("a").channel("c").consume():
             topics = await gathered(node.engine)
 
     assert [each.topic_name for each in topics] == ["a", "b"]

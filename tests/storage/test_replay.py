@@ -276,3 +276,23 @@ def test_topic_restored_from_a_replay_is_sound() -> None:
 
     topic.check()
     assert topic.channels["mail"].deferred_count == 1
+
+
+def test_adopted_run_is_owed_by_whom_the_record_names() -> None:
+    """Cursors at the end move over it, one that lags will step over it, and the owner has it with its attempts."""
+    run = make_run(1, [b"a", b"b"])
+    first = make_run(0, [b"x"])
+    records = [
+        layout.pack_named(layout.TOPIC_MADE, 1, 0, 0, "orders"),
+        layout.pack_named(layout.CHANNEL_MADE, 1, 2, 0, "lagging"),
+        layout.pack_publish(1, first, is_routed=True) + first.frames,
+        layout.pack_named(layout.CHANNEL_MADE, 1, 3, 1, "owner"),
+        layout.pack_run_head(layout.ADOPTED, 1, run) + run.frames + layout.pack_progress([(20, 3, 1, 2, 7)]),
+    ]
+
+    topic = replay([*records, records[-1]]).topics[1]
+
+    assert (topic.end, topic.routed, list(topic.stepped)) == (3, 3, [1, 2])
+    assert (topic.channels[2].cursor, topic.channels[2].exceptions) == (0, [])
+    assert topic.channels[3].cursor == 3
+    assert [unpack_exception(each) for each in topic.channels[3].exceptions] == [(0, 1, 2, 7)]

@@ -10,12 +10,14 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 import attrs
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from nsqlite.net.http.answers import NSQ, HttpError, refusal
 from nsqlite.net.http.guard import Guard
 from nsqlite.net.http.query import parse_query
 
+VERSIONS: Final = (HttpVersion11, HttpVersion10)
+LINGER_BYTES: Final = 256 * 1024
 log: Final = logging.getLogger("nsqlite")
 
 
@@ -62,6 +64,8 @@ class Router:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, whatever it is. Hot (benchmarks/http)."""
         try:
+            if request.version not in VERSIONS:
+                raise HttpError(505, "HTTP_VERSION_NOT_SUPPORTED", {"Connection": "close"})
             path, _, query_text = request.raw_path.partition("?")
             methods = self._routes.get(path)
             if methods is None:
@@ -73,7 +77,10 @@ class Router:
                 return await endpoint(Call(request, path, query_text))
             return await self._look_further(Call(request, path, query_text))
         except HttpError as error:
-            return refusal(error)
+            answer = refusal(error)
+            if (request.content_length or 0) > LINGER_BYTES and not request.content.is_eof():
+                answer.force_close()  # rather than read all of a body that nobody wants
+            return answer
         except Exception:
             log.exception("a request could not be answered: %s", request.method, extra={"event": "http_failed"})
             return refusal(HttpError(500, "INTERNAL_ERROR"))

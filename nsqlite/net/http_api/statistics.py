@@ -128,8 +128,8 @@ def _with_channel(topics: Iterable[TopicStats], name: str) -> Iterator[TopicStat
 
 
 def producers_of(nsqd: Nsqd, wanted: Wanted) -> list[ClientStats] | None:
-    """Clients that have published; None if there is none, or none is wanted."""
-    if not wanted.has_clients:
+    """Clients that have published; None if there is none, none is wanted, or an unknown topic is."""
+    if not wanted.has_clients or (wanted.topic and wanted.topic not in nsqd.engine.broker.topics):
         return None
     return [each for tell in nsqd.engine.producers for each in tell()] or None
 

@@ -152,7 +152,7 @@ class Chart {
     this.unit = unit;
     this.shown = unit ? rate : number;
     this.svg = drawn("svg", { viewBox: "0 0 300 100", preserveAspectRatio: "none", role: "img" });
-    this.svg.append(drawn("line", { x1: 0, x2: 300, y1: 100, y2: 100 }));
+    this.svg.append(drawn("line", { x1: 0, x2: 300, y1: 100, y2: 100 }), drawn("line", { x1: 0, x2: 300, y1: 0, y2: 0, class: "scale" }));
     this.areas = kinds.map((kind) => this.add("path", `area is-${kind}`));
     this.lines = kinds.map((kind) => this.add("path", `line is-${kind}`));
     this.mark = this.add("line", "at");

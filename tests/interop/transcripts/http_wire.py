@@ -12,7 +12,18 @@ from tests.interop.transcripts.http_steps import JSON, NO_TYPE, TEXT, Answer, Bo
 from tests.interop.transcripts.steps import Server, Step, Transcript
 
 BODILESS = (100, 204, 304)
-MASKS = {"<int>": "-?[0-9]+", "<string>": '[^"]*', "<any>": ".*", "<address>": r"127\.0\.0\.1:[0-9]+"}
+MASKS = {
+    "<int>": "-?[0-9]+",
+    "<string>": '[^"]*',
+    "<any>": ".*",
+    "<address>": r"127\.0\.0\.1:[0-9]+",
+    "<line>": "[^\n]*",
+    "<blanks>": " *",
+    "<date>": "[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    "<time>": "[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|[+-][0-9]{2}:[0-9]{2})",
+    "<topology>": '(?:"topology_zone":"","topology_region":"",)?',  # which came after nsqd 1.3.0
+    "<duration>": "[0-9hmsµn.]+",
+}
 
 
 @attrs.frozen
@@ -48,7 +59,7 @@ def read_reply(connection: Connection, deadline: float, *, is_head: bool = False
     if not head:
         return None
     first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-    found = re.fullmatch(r"HTTP/1\.[01] ([0-9]{3}) .*", first)
+    found = re.fullmatch(r"HTTP/[0-9.]+ ([0-9]{3}) .*", first)
     assert found, f"this is no answer: {head!r}"
     pairs = (line.partition(":") for line in lines)
     headers = {name.lower(): value.strip() for name, _, value in pairs}
@@ -73,7 +84,7 @@ def _read_body(connection: Connection, headers: Mapping[str, str], deadline: flo
 
 
 def masked(text: str) -> re.Pattern[bytes]:
-    """A body whose changing parts are masks: ``<int>``, ``<string>``, ``<address>``, ``<any>``."""
+    """A body whose changing parts are masks: ``<int>``, ``<string>``, and so on."""
     pattern = re.escape(text)
     for mask, meaning in MASKS.items():
         pattern = pattern.replace(re.escape(mask), meaning)

@@ -87,7 +87,10 @@ def flags(server: Server, auth: AuthServer | None, certificates: Certificates) -
         text = (
             f"{value}s" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
         )
-        yield f"--{name.replace('_', '-')}={text}"
+        if isinstance(value, tuple):  # a flag for each, in the singular
+            yield from (f"--{name.replace('_', '-').removesuffix('s')}={each}" for each in value)
+        else:
+            yield f"--{name.replace('_', '-')}={text}"
     if server.has_tls:
         yield f"--tls-cert={certificates.server}"
         yield f"--tls-key={certificates.server_key}"

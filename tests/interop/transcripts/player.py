@@ -242,7 +242,8 @@ class Player:
     @_step.register
     def _answer(self, step: http_steps.Answer) -> None:
         reply = self._reply(step.by)
-        assert (reply.status, {name: reply.headers.get(name) for name in step.headers}) == (step.status, step.headers)
+        found = reply.status, {name: reply.headers.get(name) for name in step.headers}
+        assert found == (step.status, step.headers), f"{reply} was answered"
         assert self._is_body(step.body, reply.body), f"{reply.body!r} was answered, and {step.body!r} expected"
 
     @_step.register
