@@ -14,20 +14,22 @@ SECONDS ?= 60
 # pytest's arguments, as `make test ARGS="tests/core -x"`.
 ARGS ?=
 
-.PHONY: help test test-interop lint format demo bench bench-net crash power fuzz peers clean
+.PHONY: help test test-interop lint format demo bench bench-net bench-http crash power fuzz peers browser clean
 
 help:
 	@echo "make test              everything that guards the house: tests, lint, types, contracts, documents"
-	@echo "make test-interop      a node beside NSQ's own programs and clients; needs Go and Node"
+	@echo "make test-interop      a node beside NSQ's own programs and clients; needs Go, Node and Chromium"
 	@echo "make demo              a real job, killed half-way, with nothing lost"
 	@echo "make lint              lint, format, types and import contracts only"
 	@echo "make format            rewrite what the formatter and the linter can"
 	@echo "make bench ROWS=...    the speed and memory table, or some of its rows"
 	@echo "make bench-net ROWS=.. the same for the listener, beside the real nsqd; needs Go"
+	@echo "make bench-http ROWS=.. the same for the HTTP API; needs Go and wrk"
 	@echo "make crash CYCLES=...  kill a process again and again, and look at what it left; ARGS=--tcp over TCP"
 	@echo "make power IMAGES=...  cut the power at any moment, and open what is left"
 	@echo "make fuzz SECONDS=...  feed the protocol's parser what nobody would send"
 	@echo "make peers             build NSQ's own programs into build/peers; needs Go"
+	@echo "make browser           install Chromium, in which the page for people is tried, if there is none"
 	@echo "make clean             remove .venv, build and what the tools left"
 
 # A stamp each: what is installed again when pyproject.toml or the version changes.
@@ -75,11 +77,22 @@ build/peers/.built: $(INTEROP)/go.mod $(INTEROP)/go.sum $(shell find $(INTEROP) 
 
 peers: build/peers/.built
 
+# The browser in which the page for people is tried. Root may install Debian's; nobody else is asked for a password.
+CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+browser:
+	@test -n "$(CHROMIUM)" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		apt-get update --quiet=2 && \
+		DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends chromium >/dev/null; } || { \
+		echo "The page for people is tried in Chromium, and there is none here:" >&2; \
+		echo "install it (Debian: apt-get install chromium; Ubuntu: snap install chromium; Fedora: dnf install chromium)" >&2; \
+		exit 1; }
+
 test: .venv/dev
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
 
-# Not a part of `make test`: these need Go and Node, and wait for real heartbeats.
-test-interop: .venv/interop peers
+# Not a part of `make test`: these need Go, Node and Chromium, and wait for real heartbeats.
+test-interop: .venv/interop peers browser
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal tests/interop $(ARGS)
 
 lint: .venv/dev
@@ -100,6 +113,13 @@ bench: .venv/bench
 
 bench-net: .venv/bench-net peers
 	@$(BIN)/python -m benchmarks.net $(if $(ROWS),--rows $(ROWS)) $(ARGS)
+
+bench-http: .venv/bench-net peers
+	@command -v wrk >/dev/null || { \
+		echo "HTTP requests come from wrk, and there is no command 'wrk' here:" >&2; \
+		echo "install it (Debian and Ubuntu: apt-get install wrk; Homebrew: wrk)" >&2; \
+		exit 1; }
+	@$(BIN)/python -m benchmarks.http $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 crash: .venv/dev
 	@$(BIN)/python -m tests.crash --cycles $(CYCLES) $(ARGS)

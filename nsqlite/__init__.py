@@ -25,7 +25,10 @@ if TYPE_CHECKING:  # the same names once more, where a type checker finds them; 
     from nsqlite.options import Options as Options
     from nsqlite.stats import ChannelStats as ChannelStats
     from nsqlite.stats import ClientStats as ClientStats
+    from nsqlite.stats import HistogramStats as HistogramStats
+    from nsqlite.stats import Latency as Latency
     from nsqlite.stats import NodeStats as NodeStats
+    from nsqlite.stats import Percentile as Percentile
     from nsqlite.stats import PubCount as PubCount
     from nsqlite.stats import TopicStats as TopicStats
 
@@ -73,7 +76,10 @@ _HOMES = {
     "Options": "options",
     "ChannelStats": "stats",
     "ClientStats": "stats",
+    "HistogramStats": "stats",
+    "Latency": "stats",
     "NodeStats": "stats",
+    "Percentile": "stats",
     "PubCount": "stats",
     "TopicStats": "stats",
 }

@@ -16,14 +16,14 @@ class Goal:
     """How far ahead of a rival to be.
 
     Attributes:
-        limit: What ours divided by theirs must be: at least, or at most where less is better.
-        aim: What we want it to be.
+        limit: What ours divided by theirs must be: at least, or at most where less is better. None: no matter.
+        aim: What we want it to be; None for nothing.
         is_more_better: Whether the figure is one of which more is better.
         allowance: Added to what the limit allows, in the figure's own unit; where less is better only.
     """
 
-    limit: float
-    aim: float
+    limit: float | None
+    aim: float | None
     is_more_better: bool = True
     allowance: float = 0.0
 
@@ -61,7 +61,9 @@ class Row:
 
     @property
     def is_reached(self) -> bool:
-        """Whether the limit is kept."""
+        """Whether the limit is kept; without one there is nothing to miss."""
+        if self.goal.limit is None:
+            return True
         if self.goal.is_more_better:
             return self.ours >= self.goal.limit * self.theirs
         return self.ours <= self.goal.limit * self.theirs + self.goal.allowance
@@ -69,6 +71,8 @@ class Row:
     @property
     def is_aim_reached(self) -> bool:
         """Whether it is as good as we want it; the allowance is for the limit only."""
+        if self.goal.aim is None:
+            return False
         if self.goal.is_more_better:
             return self.ours >= self.goal.aim * self.theirs
         return self.ours <= self.goal.aim * self.theirs
@@ -116,17 +120,19 @@ class Match:
     Attributes:
         bench: Runs, seconds, and where the stores go.
         is_without_uvloop: Whether each node takes part once more, without uvloop.
+        has_http: Whether each node listens for HTTP, too. nsqds always do.
     """
 
     bench: Bench
     is_without_uvloop: bool
+    has_http: bool = False
 
     def play(self, work: Work, durabilities: Sequence[str], kinds: Sequence[str]) -> Scores:
         """Take each contender in turn, `runs` times round, each on a fresh server in an empty folder."""
         starts: dict[str, Start] = {nsqd_name(kind): nsqd(kind) for kind in kinds}
         for durability in durabilities:
             for has_uvloop in (True, False) if self.is_without_uvloop else (True,):
-                starts[node_name(durability, has_uvloop)] = node(durability, has_uvloop)
+                starts[node_name(durability, has_uvloop)] = node(durability, has_uvloop, self.has_http)
         told: dict[str, list[Figures]] = {name: [] for name in starts}
         for _ in range(self.bench.runs):
             for name, start in starts.items():

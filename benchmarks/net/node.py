@@ -1,6 +1,6 @@
 """A node with a listener, as a process of its own: the counterpart of the program nsqd.
 
-``python -m benchmarks.net.node --durability commit --path FOLDER`` prints the address it listens on, then
+``python -m benchmarks.net.node --durability commit --path FOLDER`` prints the addresses it listens on, then
 answers each line of its standard input with a line, until the input closes or SIGTERM comes:
 
     depth TOPIC CHANNEL   messages that wait in a channel; -1 if there is none
@@ -30,10 +30,12 @@ def main() -> int:
     uvloop = False if arguments.no_uvloop else None
     with (
         nsqlite.open(arguments.path, durability=arguments.durability) as node,
-        nsqlite.net.listen(node, tcp_address=arguments.tcp_address, uvloop=uvloop) as listener,
+        nsqlite.net.listen(
+            node, tcp_address=arguments.tcp_address, http_address=arguments.http_address, uvloop=uvloop
+        ) as listener,
     ):
-        host, port = listener.tcp_address
-        print(f"{host}:{port}", flush=True)
+        addresses = [listener.tcp_address] + [listener.http_address] * bool(arguments.http_address)
+        print(*(f"{host}:{port}" for host, port in addresses), flush=True)
         for line in sys.stdin:
             print(_answer(node, line.split()), flush=True)
     return 0
@@ -74,6 +76,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--durability", choices=("memory", "commit", "fsync"), default="memory")
     parser.add_argument("--path", help="folder of the store; none at memory")
     parser.add_argument("--tcp-address", default="127.0.0.1:0")
+    parser.add_argument("--http-address", default="", help="for HTTP; not served without")
     parser.add_argument("--no-uvloop", action="store_true", help="asyncio's own loop, where uvloop is installed, too")
     return parser.parse_args()
 

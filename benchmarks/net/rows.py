@@ -8,8 +8,8 @@ from typing import Any, Final
 import attrs
 
 from benchmarks import table
-from benchmarks.net.match import Match, Row
-from benchmarks.net.servers import PEERS
+from benchmarks.net.match import Goal, Match, Row
+from benchmarks.net.servers import NSQDS, PEERS
 
 FORMAT: Final = "{:<68} {:<26} {:>13} {:>13} {:>7} {:>16} {:>6}  {}"
 
@@ -23,7 +23,7 @@ def places(match: Match) -> dict[str, str]:
     where = table.places(match.bench)
     if where["filesystem"] in {"tmpfs", "ramfs"}:
         raise RuntimeError("the stores would lie in memory; name a folder on a disk with --dir")
-    where["rivals"] = f"{_nsqd_version()}; A: mem-queue-size 1,000,000, B: 10,000,000, C: 0"
+    where["rivals"] = f"{_nsqd_version()}; {_queue_sizes()}"
     where["loop"] = _uvloop_version()
     where["how"] = f"medians of {match.bench.runs} alternating runs of {match.bench.seconds:g} s, 200-byte bodies"
     return where
@@ -34,6 +34,10 @@ def _nsqd_version() -> str:
     if not program.exists():
         raise RuntimeError("the real nsqd is not built: make peers")
     return subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _queue_sizes() -> str:
+    return "mem-queue-size of " + ", ".join(f"{kind}: {size:,}" for kind, size in NSQDS.items())
 
 
 def _uvloop_version() -> str:
@@ -50,16 +54,14 @@ def head() -> str:
 
 def line(row: Row) -> str:
     """One line of the table, and below it the note."""
-    words = "at least" if row.goal.is_more_better else "at most"
-    plus = f"+{row.goal.allowance:,.0f}" if row.goal.allowance else ""
     text = FORMAT.format(
         row.work,
         row.against,
         _amount(row.ours, row.unit),
         _amount(row.theirs, row.unit),
         f"{row.ratio:.2f}x",
-        f"{words} {row.goal.limit:g}x{plus}",
-        f"{row.goal.aim:g}x",
+        _limit(row.goal),
+        "" if row.goal.aim is None else f"{row.goal.aim:g}x",
         verdict(row),
     )
     return f"{text}\n    {row.note}" if row.note else text
@@ -67,6 +69,8 @@ def line(row: Row) -> str:
 
 def verdict(row: Row) -> str:
     """How the row ended."""
+    if row.goal.limit is None:
+        return "measured"
     if row.is_aim_reached:
         return "aim reached"
     return "reached" if row.is_reached else "FALLS SHORT"
@@ -79,6 +83,15 @@ def as_json(where: dict[str, str], answers: dict[str, Sequence[Row]]) -> dict[st
         for name, measured in answers.items()
     }
     return {"where": where, "rows": rows}
+
+
+def _limit(goal: Goal) -> str:
+    """As a factor of theirs, with what is allowed on top; or that alone."""
+    if goal.limit is None:
+        return ""
+    parts = [f"{goal.limit:g}x"] if goal.limit else []
+    parts += [f"{goal.allowance:,.0f}"] if goal.allowance else []
+    return f"{'at least' if goal.is_more_better else 'at most'} {'+'.join(parts)}"
 
 
 def _amount(value: float, unit: str) -> str:

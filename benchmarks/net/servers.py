@@ -22,8 +22,9 @@ START_SECONDS: Final = 20
 ARRIVE_SECONDS: Final = 180
 
 # What --mem-queue-size makes of nsqd, and what the tables say of it.
-NSQDS: Final = {"A": 1_000_000, "B": 10_000_000, "C": 0}
-KINDS: Final = {"A": "as bench.sh", "B": "all in memory", "C": "through its disk queue"}
+# D is for thousands of channels, each of which takes memory for as many at once.
+NSQDS: Final = {"A": 1_000_000, "B": 10_000_000, "C": 0, "D": 1_000}
+KINDS: Final = {"A": "as bench.sh", "B": "all in memory", "C": "through its disk queue", "D": "small memory queues"}
 
 
 class Server(Protocol):
@@ -32,11 +33,13 @@ class Server(Protocol):
     Attributes:
         name: Which of the contenders it is.
         address: Where it listens, as host:port.
+        http_address: Where it listens for HTTP; "" where it does not.
         pid: Of its process.
     """
 
     name: str
     address: str
+    http_address: str
     pid: int
 
     def depth(self, topic: str, channel: str) -> int:
@@ -56,11 +59,11 @@ class Nsqd:
         self.name = name
         self.pid = process.pid
         self.address = self._listening(process, log, "TCP")
-        self._http = self._listening(process, log, "HTTP")
+        self.http_address = self._listening(process, log, "HTTP")
 
     def depth(self, topic: str, channel: str) -> int:
         """Messages that wait in a channel, -1 if there is none."""
-        url = f"http://{self._http}/stats?format=json&topic={topic}&channel={channel}&include_clients=false"
+        url = f"http://{self.http_address}/stats?format=json&topic={topic}&channel={channel}&include_clients=false"
         with urllib.request.urlopen(url, timeout=30) as answer:
             topics = json.load(answer)["topics"] or []
         return next((each["depth"] for found in topics for each in found["channels"] or []), -1)
@@ -87,7 +90,7 @@ class NodeProcess:
         self.name = name
         self.pid = process.pid
         self._process = process
-        self.address = self._line()
+        self.address, _, self.http_address = self._line().partition(" ")
 
     def depth(self, topic: str, channel: str) -> int:
         """Messages that wait in a channel, -1 if there is none."""
@@ -137,14 +140,15 @@ def nsqd(kind: str) -> Start:
     return start
 
 
-def node(durability: str, has_uvloop: bool) -> Start:
-    """Start a node with a listener, on uvloop or on asyncio's own loop."""
+def node(durability: str, has_uvloop: bool, has_http: bool = False) -> Start:
+    """Start a node with a listener, on uvloop or on asyncio's own loop, for HTTP as well or not."""
 
     @contextlib.contextmanager
     def start(path: Path) -> Iterator[Server]:
         command = [sys.executable, "-m", "benchmarks.net.node", "--durability", durability]
         command += [] if durability == "memory" else ["--path", str(path / "store")]
         command += [] if has_uvloop else ["--no-uvloop"]
+        command += ["--http-address=127.0.0.1:0"] if has_http else []
         pipes = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         with _running(pipes) as process:
             yield NodeProcess(node_name(durability, has_uvloop), process)

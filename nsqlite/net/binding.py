@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import ssl
 
 BACKLOG: Final = 1024
+HANDSHAKE_SECONDS: Final = 10.0
 Address = tuple[str, int] | str
 
 
@@ -57,14 +58,25 @@ class Binding:
         return self._server is not None
 
     async def start(
-        self, make: Callable[[], asyncio.BaseProtocol], address: str, tls: ssl.SSLContext | None = None
+        self,
+        make: Callable[[], asyncio.BaseProtocol],
+        address: str,
+        tls: ssl.SSLContext | None = None,
+        handshake_seconds: float = HANDSHAKE_SECONDS,
     ) -> None:
         """Bind and accept.
+
+        Args:
+            make: Makes a connection's protocol.
+            address: See `parse_address`.
+            tls: What connections begin with, if they do.
+            handshake_seconds: Of real time, in which TLS is agreed or the connection ends.
 
         Raises:
             ListenError: The address cannot be had.
         """
-        binding = asyncio.ensure_future(self._bind(make, address, tls))
+        secure: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": handshake_seconds} if tls else {}
+        binding = asyncio.ensure_future(self._bind(make, address, secure))
         try:
             await asyncio.shield(binding)
         except asyncio.CancelledError:
@@ -74,22 +86,22 @@ class Binding:
         except (OSError, UnicodeError) as error:
             raise ListenError(address, str(error)) from error
 
-    async def _bind(self, make: Callable[[], asyncio.BaseProtocol], address: str, tls: ssl.SSLContext | None) -> None:
+    async def _bind(self, make: Callable[[], asyncio.BaseProtocol], address: str, secure: dict[str, Any]) -> None:
         loop = asyncio.get_running_loop()
         where = parse_address(address)
         if isinstance(where, str):
-            await self._bind_unix(make, where, tls)
+            await self._bind_unix(make, where, secure)
             return
         host, port = where
-        self._server = await loop.create_server(make, host or None, port, backlog=BACKLOG, reuse_address=True, ssl=tls)
+        self._server = await loop.create_server(make, host or None, port, backlog=BACKLOG, reuse_address=True, **secure)
         self.address = self._server.sockets[0].getsockname()[:2]
 
-    async def _bind_unix(self, make: Callable[[], asyncio.BaseProtocol], path: str, tls: ssl.SSLContext | None) -> None:
+    async def _bind_unix(self, make: Callable[[], asyncio.BaseProtocol], path: str, secure: dict[str, Any]) -> None:
         with suppress(FileNotFoundError):
             if stat.S_ISSOCK(os.stat(path).st_mode) and await _is_answered(path):
                 raise OSError("another process listens there")
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(make, path, backlog=BACKLOG, ssl=tls)
+        self._server = await loop.create_unix_server(make, path, backlog=BACKLOG, **secure)
         self.address = path
         self._socket_inode = os.stat(path).st_ino
 

@@ -41,6 +41,8 @@ def test_question_is_answered(question: str, tmp_path: Path) -> None:
         (Goal(1.5, 1.0, is_more_better=False), 100, "aim reached"),
         (Goal(1.5, 1.0, is_more_better=False), 151, "FALLS SHORT"),
         (Goal(1.5, 1.0, is_more_better=False, allowance=10), 151, "reached"),
+        (Goal(0, 1.0, is_more_better=False, allowance=150), 151, "FALLS SHORT"),
+        (Goal(None, None), 1, "measured"),
     ],
 )
 def test_verdict_follows_the_goal(goal: Goal, ours: float, said: str) -> None:

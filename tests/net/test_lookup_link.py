@@ -88,6 +88,7 @@ async def test_largest_response_is_taken(clock: VirtualClock, lookupd: ScriptedL
     """The bound is inclusive."""
     link, conversation, _ = await linked(clock, lookupd)
     asking = asyncio.create_task(link.ask(b"PING\n"))
+    await conversation.expect(b"PING\n")
 
     conversation.answer(b"x" * MAX_BYTES)
 

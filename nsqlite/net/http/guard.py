@@ -1,4 +1,7 @@
-"""Who may use an HTTP API: TLS where it is required, a token, and no pages of other sites."""
+"""Who may use an HTTP API: TLS where it is required, a token, and no pages of other sites.
+
+No answer ever has a header of CORS, so a page of another site can read none.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,22 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from nsqlite.net.http.answers import HttpError
 
-SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+OWN_SITE: Final = ("same-origin", "none")  # "none": the address bar, a bookmark
 
 
 class Guard:
     """What every request has to pass.
 
-    A browser says with each request that changes something which page it comes from (Origin). It is
-    refused when that is not the page of this very server, or when the server goes by a name in that
-    browser that is none of its own: then somebody else's name leads here.
+    A browser sends requests for every page that it shows, so they must come from the page of this very
+    server (Origin, Sec-Fetch-Site); only following a link to here is free to all. And the browser must
+    know this server by a name of its own (Host): else the name is somebody else's, led here to let its
+    page read what it likes (DNS rebinding). A name that is only numbers cannot be led anywhere.
+
+    Browsers are told by headers that each of them sends and no page can take away; programs send none.
     """
 
     def __init__(
@@ -38,9 +45,9 @@ class Guard:
             open_paths: Paths that need no token.
             hosts: Names of this server, besides addresses, localhost and the host's name.
         """
-        self._bearer = f"Bearer {token}".encode() if token else b""
+        self._token = token.encode()
         self._open_paths = frozenset(open_paths)
-        self._hosts = {"localhost", socket.gethostname().lower()} | {each.lower() for each in hosts}
+        self._hosts = {_bare(each) for each in ("localhost", socket.gethostname(), *hosts)}
 
     def admit(self, request: web.BaseRequest, path: str) -> None:
         """Let a request pass. Hot (benchmarks/http).
@@ -48,29 +55,32 @@ class Guard:
         Raises:
             HttpError: It may not.
         """
-        if request.method not in SAFE_METHODS and ("Origin" in request.headers or "Sec-Fetch-Site" in request.headers):
-            self._check_origin(request)
-        if self._bearer and path not in self._open_paths:
-            self._check_token(request)
+        headers = request.headers
+        if "Accept-Language" in headers or "Origin" in headers or "Sec-Fetch-Site" in headers:
+            self._check_browser(request.method, headers)
+        if self._token and path not in self._open_paths:
+            self._check_token(headers)
 
-    def _check_token(self, request: web.BaseRequest) -> None:
-        shown = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(shown, self._bearer):
+    def _check_token(self, headers: CIMultiDictProxy[str]) -> None:
+        scheme, _, shown = headers.get("Authorization", "").partition(" ")
+        is_right = hmac.compare_digest(shown.strip().encode("utf-8", "surrogateescape"), self._token)
+        if not is_right or scheme.lower() != "bearer":
             raise HttpError(401, "UNAUTHORIZED", {"WWW-Authenticate": "Bearer"})
 
-    def _check_origin(self, request: web.BaseRequest) -> None:
-        host = request.headers.get("Host", "").lower()
-        origin = request.headers.get("Origin")
-        if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-            raise HttpError(403, "FOREIGN_ORIGIN")
-        if origin is not None and (urlsplit(origin.lower()).netloc != host or not host):
-            raise HttpError(403, "FOREIGN_ORIGIN")
-        if origin is not None and not self._is_ours(host):
+    def _check_browser(self, method: str, headers: CIMultiDictProxy[str]) -> None:
+        host = headers.get("Host", "").lower()
+        if not self._is_ours(host):
             raise HttpError(403, "FOREIGN_HOST")
+        is_link = method == "GET" and headers.get("Sec-Fetch-Mode") == "navigate"
+        if headers.get("Sec-Fetch-Site", "none") not in OWN_SITE and not is_link:
+            raise HttpError(403, "FOREIGN_ORIGIN")
+        origin = headers.get("Origin")
+        if origin is not None and _host_of(origin) != host:
+            raise HttpError(403, "FOREIGN_ORIGIN")
 
     def _is_ours(self, host: str) -> bool:
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            name = _bare(urlsplit(f"//{host}").hostname or "")
         except ValueError:
             return False
         if name in self._hosts:
@@ -80,6 +90,16 @@ class Guard:
         except ValueError:
             return False
         return True
+
+
+def _bare(host: str) -> str:
+    return host.lower().rstrip(".")
+
+
+def _host_of(origin: str) -> str | None:
+    """Host and port of an Origin; None for "null", and for what is none."""
+    scheme, mark, host = origin.lower().partition("://")
+    return host if mark and scheme in ("http", "https") else None
 
 
 class TlsOnly(Guard):

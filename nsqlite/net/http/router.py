@@ -12,12 +12,15 @@ from urllib.parse import quote, unquote
 import attrs
 from aiohttp import HttpVersion10, HttpVersion11, web
 
+from nsqlite.errors import ClosedError, NodeFailedError
 from nsqlite.net.http.answers import NSQ, HttpError, refusal
 from nsqlite.net.http.guard import Guard
 from nsqlite.net.http.query import parse_query
+from nsqlite.net.http.sending import SMALL_ANSWER_BYTES, Sending
 
 VERSIONS: Final = (HttpVersion11, HttpVersion10)
 LINGER_BYTES: Final = 256 * 1024
+LINGERING_BYTES: Final = 256 * 1024  # of a body that nobody wants: more is not waited for, as in nsqd
 log: Final = logging.getLogger("nsqlite")
 
 
@@ -56,16 +59,20 @@ Routes = Mapping[str, Mapping[str, Endpoint]]
 class Router:
     """All endpoints of one server: a path to its methods. A path may end in "/*", for one more segment."""
 
-    def __init__(self, routes: Routes, guard: Guard) -> None:
+    def __init__(self, routes: Routes, guard: Guard, sending: Sending | None = None) -> None:
         self._routes = {path: dict(methods) for path, methods in routes.items() if not path.endswith("/*")}
         self._open_routes = {path[:-1]: dict(methods) for path, methods in routes.items() if path.endswith("/*")}
         self._guard = guard
+        self._sending = sending or Sending()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request, whatever it is. Hot (benchmarks/http)."""
+        """Answer a request, whatever it is. Hot (benchmarks/http).
+
+        Raises:
+            ConnectionError: The client is gone.
+        """
+        response: web.StreamResponse
         try:
-            if request.version not in VERSIONS:
-                raise HttpError(505, "HTTP_VERSION_NOT_SUPPORTED", {"Connection": "close"})
             path, _, query_text = request.raw_path.partition("?")
             methods = self._routes.get(path)
             if methods is None:
@@ -74,18 +81,31 @@ class Router:
             self._guard.admit(request, path)
             endpoint = None if methods is None else methods.get(request.method)
             if endpoint is not None:
-                return await endpoint(Call(request, path, query_text))
-            return await self._look_further(Call(request, path, query_text))
+                response = await endpoint(Call(request, path, query_text))
+            else:
+                response = await self._look_further(Call(request, path, query_text))
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, the client hears of it
+            response = refusal(_refused(error, request))
+        if not request.content.is_eof():
+            _tell_end(request, response)
+        if isinstance(response, web.Response) and isinstance(response.body, bytes):
+            size_bytes = len(response.body)
+            if size_bytes > SMALL_ANSWER_BYTES:
+                return await self._send(request, response, size_bytes)
+        return response
+
+    async def _send(self, request: web.BaseRequest, response: web.Response, size_bytes: int) -> web.Response:
+        try:
+            await self._sending.send(request, response, size_bytes)
         except HttpError as error:
-            answer = refusal(error)
-            if (request.content_length or 0) > LINGER_BYTES and not request.content.is_eof():
-                answer.force_close()  # rather than read all of a body that nobody wants
-            return answer
-        except Exception:
-            log.exception("a request could not be answered: %s", request.method, extra={"event": "http_failed"})
-            return refusal(HttpError(500, "INTERNAL_ERROR"))
+            return refusal(error)
+        return response
 
     async def _look_further(self, call: Call) -> web.StreamResponse:
+        if call.path == "*" and call.request.method == "OPTIONS":
+            return web.Response(headers={"Server": NSQ["Server"]})  # of the server as a whole; Go answers that itself
         head, _, call.suffix = call.path.rpartition("/")
         endpoint = self._open_routes.get(head + "/", {}).get(call.request.method) if call.suffix else None
         if endpoint is not None:
@@ -121,6 +141,27 @@ class Router:
             if suffix and known.lower() == head.lower() + "/" and method in methods:
                 return known + suffix
         return None
+
+
+def _refused(error: Exception, request: web.BaseRequest) -> HttpError:
+    """What a client hears of an error."""
+    if isinstance(error, HttpError):
+        return error
+    if isinstance(error, ClosedError | NodeFailedError):
+        return HttpError(503, "EXITING")
+    told = "a request could not be answered: %s"
+    log.error(told, request.method, exc_info=error, extra={"event": "http_failed"})
+    return HttpError(500, "INTERNAL_ERROR")
+
+
+def _tell_end(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Say that the connection ends, if what is left of the request's body is not waited for.
+
+    Who was not told to send it may send the next request instead, and that may not be taken for a body.
+    """
+    length = request.content_length
+    if length is None or length > LINGERING_BYTES or "Expect" in request.headers:
+        response.force_close()
 
 
 def _split(request: web.BaseRequest) -> tuple[str, str]:

@@ -5,41 +5,38 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from nsqlite.net.binding import Binding
-from nsqlite.net.http.answers import NSQ
+from nsqlite.net.binding import Binding, rounds
+from nsqlite.net.http.connection import Connection, Patience
 
 if TYPE_CHECKING:
     import ssl
 
 CLOSE_SECONDS: Final = 2.0  # of real time, for requests that are being answered when the server closes
-LINGER_SECONDS: Final = 2.0  # for a client that goes on sending a body which was refused
-KEEPALIVE_SECONDS: Final = 75.0
-HANDLING: Final[dict[str, Any]] = {
-    "access_log": None,
-    "keepalive_timeout": KEEPALIVE_SECONDS,
-    "lingering_time": LINGER_SECONDS,
-    "auto_decompress": False,  # a message is what was sent; and a few bytes would become any number
-}
 log: Final = logging.getLogger("nsqlite")
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HttpServer:
-    """Connections of one address.
+    """Connections of one address; see `connection` for what each may hold.
 
-    A connection holds at most 16 KiB of a request's head and 128 KiB that were read ahead of a body.
+    TLS handshakes that are not complete are not counted, and have ten seconds.
     """
 
-    def __init__(self, handler: Handler, *, max_connections: int = 0) -> None:
-        self._server = web.Server(handler)
+    def __init__(self, handler: Handler, *, max_connections: int = 0, patience: Patience | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._server = web.Server(handler, access_log=None)
+        self._patience = patience or Patience()
         self._binding = Binding()
         self._max_connections = max_connections
+        self._connections: set[Connection] = set()
         self._is_full_told = False
+        self._is_closing = False
+        self._is_empty = asyncio.Event()
 
     @property
     def address(self) -> tuple[str, int] | str:
@@ -51,61 +48,61 @@ class HttpServer:
         """The address as a log line shows it."""
         return self._binding.name
 
+    @property
+    def connection_count(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
     async def start(self, address: str, tls: ssl.SSLContext | None = None) -> None:
         """Bind and accept.
 
         Raises:
             ListenError: The address cannot be had.
         """
-        await self._binding.start(self._make, address, tls)
+        await self._binding.start(self._make, address, tls, handshake_seconds=self._patience.handshake)
         kind = "HTTP" if tls is None else "HTTPS"
         log.info("%s: listening on %s", kind, self.name, extra={"event": "listening", "address": self.name})
 
-    def _make(self) -> asyncio.BaseProtocol:
-        open_count = len(self._server.connections)
-        if self._max_connections and open_count >= self._max_connections:
+    def _make(self) -> Connection:
+        return Connection(self._server, self._loop, self._patience, self._admit, self._forget)
+
+    def _admit(self, connection: Connection) -> bool:
+        """Whether a new connection may stay."""
+        if self._is_closing:
+            return False  # it came at the last moment
+        limit = self._max_connections
+        if limit and len(self._connections) >= limit:
             if not self._is_full_told:
                 self._is_full_told = True
-                log.warning(
-                    "refusing HTTP connections: max_http_connections=%d are open",
-                    self._max_connections,
-                    extra={"event": "full"},
-                )
-            return _Refused()
-        if 2 * open_count <= self._max_connections:
-            self._is_full_told = False
-        return _Connection(self._server, loop=asyncio.get_running_loop(), **HANDLING)
+                told = "refusing HTTP connections: max_http_connections=%d are open"
+                log.warning(told, limit, extra={"event": "full"})
+            return False
+        self._connections.add(connection)
+        return True
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if 2 * len(self._connections) <= self._max_connections:
+            self._is_full_told = False  # not before: many who come and go at the limit are one line
+        if not self._connections:
+            self._is_empty.set()
 
     async def close(self) -> None:
-        """Accept nothing more, and end all connections; who is being answered has two seconds."""
+        """Accept nothing more, and end all connections.
+
+        Who is being answered has half of two seconds for that and to take the answer, who does
+        not listen to the end of TLS the rest; then they are cut.
+        """
+        self._is_closing = True
         await self._binding.close()
-        await self._server.shutdown(CLOSE_SECONDS)
-
-
-class _Connection(web.RequestHandler):
-    """What is no request is answered as nsqd does, and not logged: anybody can send it, any number of times."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """See RequestHandler; here with no word of the library's."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("half an answer is sent")
-        headers = {"Server": NSQ["Server"], "Connection": "close"}
-        answer = web.Response(status=status, text=f"{status} {HTTPStatus(status).phrase}", headers=headers)
-        answer.force_close()
-        return answer
-
-
-class _Refused(asyncio.Protocol):
-    """A connection too many."""
-
-    def connection_made(self, transport: Any) -> None:
-        """Close it at once."""
-        transport.close()
+        until = self._loop.time() + CLOSE_SECONDS
+        self._server.pre_shutdown()  # those that wait for a request
+        await self._server.shutdown(CLOSE_SECONDS / 4)  # to answer, and as long to notice that it is over
+        if self._connections:
+            self._is_empty.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._is_empty.wait()
+        for each in list(self._connections):
+            each.abort()
+        await rounds()  # they are told so

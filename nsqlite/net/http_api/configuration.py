@@ -75,9 +75,9 @@ WITHOUT_EFFECT: Final[dict[str, Any]] = {
 class Configuration:
     """The endpoint of one server."""
 
-    def __init__(self, nsqd: Nsqd) -> None:
+    def __init__(self, nsqd: Nsqd, bodies: Bodies) -> None:
         self._nsqd = nsqd
-        self._bodies = Bodies(nsqd.engine.options.max_msg_size)
+        self._bodies = bodies
         self._setters: dict[str, Callable[[bytes], None]] = {
             "nsqlookupd_tcp_addresses": self._set_lookupds,
             "log_level": _set_log_level,

@@ -15,6 +15,7 @@ from nsqlite.errors import ClosedError, NodeFailedError, StoreError, TopicDelete
 from nsqlite.net.http import answers
 from nsqlite.net.http.answers import HttpError
 from nsqlite.net.http.bodies import Bodies
+from nsqlite.net.http.budget import Budget
 from nsqlite.net.http.router import Call, Routes
 from nsqlite.net.http_api.arguments import BOOLEANS, topic_name
 from nsqlite.net.protocol.batch import Batch
@@ -24,6 +25,8 @@ from nsqlite.net.protocol.negotiation import MILLISECOND_NS
 from nsqlite.net.topics import Topics
 from nsqlite.ops import Publish
 
+MESSAGE_BYTES: Final = 100  # what a message of a batch takes beside its bytes, until it is kept
+BATCHES_BYTES: Final = 64 * 1024 * 1024  # of that, of all batches together
 _INTEGER: Final = re.compile("[+-]?[0-9]+")
 _OK: Final = b"OK"
 
@@ -31,12 +34,13 @@ _OK: Final = b"OK"
 class Publishing:
     """Both endpoints of one server."""
 
-    def __init__(self, engine: Engine, door: Door, topics: Topics, limits: Limits) -> None:
+    def __init__(self, engine: Engine, door: Door, topics: Topics, limits: Limits, bodies: Bodies) -> None:
         self._engine = engine
         self._door = door
         self._topics = topics
         self._limits = limits
-        self._bodies = Bodies(limits.max_body_size)
+        self._bodies = bodies
+        self._batches = Budget(max(BATCHES_BYTES, limits.max_body_size))
 
     def routes(self) -> Routes:
         """See Router."""
@@ -44,7 +48,15 @@ class Publishing:
 
     async def pub(self, call: Call) -> web.Response:
         """One message: the body. Hot (benchmarks/http)."""
-        body = await self._bodies.read(call.request, self._limits.max_msg_size, "MSG_TOO_BIG")
+        body = self._bodies.arrived(call.request)
+        if body is not None:
+            return await self._pub(call, body)
+        async with self._bodies.reading(call.request, self._limits.max_msg_size, "MSG_TOO_BIG") as body:
+            return await self._pub(call, body)
+
+    async def _pub(self, call: Call, body: bytes) -> web.Response:
+        if len(body) > self._limits.max_msg_size:
+            raise HttpError(413, "MSG_TOO_BIG")
         if not body:
             raise HttpError(400, "MSG_EMPTY")
         params = call.params()
@@ -61,17 +73,28 @@ class Publishing:
 
     async def mpub(self, call: Call) -> web.Response:
         """Many messages, all or none: a line each, or with their sizes as in MPUB."""
+        limit = self._limits.max_body_size
         length = call.request.content_length
-        if length is not None and length > self._limits.max_body_size:
+        if length is not None and length > limit:
             raise HttpError(413, "BODY_TOO_BIG")
         params = call.params()
         topic = await self._topic(topic_name(params))
         is_binary = "binary" in params and BOOLEANS.get(params["binary"], True)
-        body = await self._bodies.read_up_to(call.request, self._limits.max_body_size, "BODY_TOO_BIG")
-        bodies = _sized(body, self._limits) if is_binary else _lines(body, self._limits)
-        if bodies:
-            await self._publish(topic, bodies, 0)
+        async with self._bodies.reading(call.request, limit, "BODY_TOO_BIG") as body:
+            await self._publish_batch(topic, body, is_binary=is_binary)
         return answers.text(_OK)
+
+    async def _publish_batch(self, topic: Topic, body: bytes, *, is_binary: bool) -> None:
+        """Take it apart and publish it; what that takes is bounded, too, until it is kept."""
+        count = int.from_bytes(body[:4], "big") if is_binary else body.count(b"\n")
+        size_bytes = min(count, len(body)) * MESSAGE_BYTES
+        await self._batches.take(size_bytes)
+        try:
+            bodies = _sized(body, self._limits) if is_binary else _lines(body, self._limits)
+            if bodies:
+                await self._publish(topic, bodies, 0)
+        finally:
+            self._batches.give_back(size_bytes)
 
     async def _topic(self, name: str) -> Topic:
         topic = self._engine.broker.topics.get(name)

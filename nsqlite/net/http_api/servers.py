@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from nsqlite.net.binding import port_of
+from nsqlite.net.http.bodies import Bodies
 from nsqlite.net.http.guard import Guard, TlsOnly
 from nsqlite.net.http.router import Router, Routes
 from nsqlite.net.http.server import HttpServer
@@ -56,13 +58,14 @@ class HttpServers:
     def _routes(self) -> Routes:
         nsqd = self._nsqd
         tcp, engine = nsqd.tcp, nsqd.engine
+        bodies = Bodies(tcp.limits.max_body_size)
         routes: dict[str, dict[str, object]] = {}
         parts: list[Routes] = [
             About(nsqd).routes(),
-            Publishing(engine, tcp.door, tcp.topics, tcp.limits).routes(),
+            Publishing(engine, tcp.door, tcp.topics, tcp.limits, bodies).routes(),
             Administration(engine, tcp.door, tcp.topics).routes(),
             Statistics(nsqd).routes(),
-            Configuration(nsqd).routes(),
+            Configuration(nsqd, bodies).routes(),
         ]
         if nsqd.options.http_page != "off":
             self._history = History(engine)
@@ -85,6 +88,4 @@ class HttpServers:
         nsqd = self._nsqd
         if self._history is not None:
             await self._history.close()
-        for server in (nsqd.https, nsqd.http):
-            if server is not None:
-                await server.close()
+        await asyncio.gather(*(each.close() for each in (nsqd.https, nsqd.http) if each is not None))

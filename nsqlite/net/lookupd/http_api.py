@@ -4,14 +4,12 @@ Every path, parameter, refusal and order of keys is nsqlookupd's. A request's bo
 used, so it is not read. `topic=*`, by which nsqlookupd finds, and deletes, all topics at once,
 is here a name like any other that nobody has.
 
-An answer is as long as what is registered: some 230 bytes for each in /debug. All that clients
-have not taken yet hold MAX_SENDING_BYTES, or a single one that is longer; who does not take its
-answer is left after SEND_SECONDS.
+An answer is as long as what is registered: some 230 bytes for each in /debug. How much may be on
+its way is bounded by who sends it (net.http.sending).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Final
 
@@ -26,28 +24,15 @@ from nsqlite.net.lookupd.registry import NEVER_NS, Producer, Registry, Tombstone
 from nsqlite.net.protocol import go_json
 from nsqlite.net.protocol.negotiation import VERSION
 
-SMALL_ANSWER_BYTES: Final = 64 * 1024  # not counted, connections bound them
-MAX_SENDING_BYTES: Final = 64 * 1024 * 1024
-SEND_SECONDS: Final = 60.0  # of real time: it is about the socket
 _PING_HEADERS: Final = {"Content-Type": "text/plain; charset=utf-8", "Server": "nsqlite"}
 
 
 class LookupdApi:
     """The endpoints of one registry."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        clock: Clock,
-        *,
-        max_sending_bytes: int = MAX_SENDING_BYTES,
-        send_seconds: float = SEND_SECONDS,
-    ) -> None:
+    def __init__(self, registry: Registry, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
-        self._max_sending_bytes = max_sending_bytes
-        self._send_seconds = send_seconds
-        self._sending_bytes = 0
 
     def routes(self) -> dict[str, dict[str, Endpoint]]:
         """Paths and methods, for a Router."""
@@ -78,12 +63,12 @@ class LookupdApi:
 
     async def topics(self, call: Call) -> web.Response:
         """GET /topics: all there are, with producers or without."""
-        return await self._send(call, go_json.encode({"topics": self._registry.topic_names()}))
+        return answers.json(go_json.encode({"topics": self._registry.topic_names()}))
 
     async def channels(self, call: Call) -> web.Response:
         """GET /channels?topic: all of a topic."""
         topic = _param(call.params(), "topic")
-        return await self._send(call, go_json.encode({"channels": self._registry.channel_names(topic)}))
+        return answers.json(go_json.encode({"channels": self._registry.channel_names(topic)}))
 
     async def lookup(self, call: Call) -> web.Response:
         """GET /lookup?topic: its channels, and where consumers should connect."""
@@ -92,7 +77,7 @@ class LookupdApi:
         if producers is None:
             raise HttpError(404, "TOPIC_NOT_FOUND")
         found = {"channels": self._registry.channel_names(topic), "producers": [_peer(each) for each in producers]}
-        return await self._send(call, go_json.encode(found))
+        return answers.json(go_json.encode(found))
 
     async def nodes(self, call: Call) -> web.Response:
         """GET /nodes: all nsqds, and what they have. Both lists of a node have the same order."""
@@ -100,36 +85,17 @@ class LookupdApi:
             go_json.encode(_peer(producer) | {"tombstones": list(topics.values()), "topics": list(topics)})
             for producer, topics in self._registry.nodes(self._clock.monotonic_ns())
         ]
-        return await self._send(call, b'{"producers":[' + b",".join(nodes) + b"]}")
+        return answers.json(b'{"producers":[' + b",".join(nodes) + b"]}")
 
     async def debug(self, call: Call) -> web.Response:
         """GET /debug: everything that has a producer."""
-        return await self._send(call, b"{" + b",".join(self._debugged()) + b"}")
+        return answers.json(b"{" + b",".join(self._debugged()) + b"}")
 
     def _debugged(self) -> Iterator[bytes]:
         """One key after another: as one document of Python's they would take some times their JSON."""
         for key, producers in sorted(self._registry.registrations(), key=lambda item: item[0]):
             if producers:
                 yield go_json.encode({key: [_debugged(*each) for each in producers.items()]})[1:-1]
-
-    async def _send(self, call: Call, data: bytes) -> web.Response:
-        """Answer with JSON; a long one is sent here, so that it is known when it is gone."""
-        response, size = answers.json(data), len(data)
-        if size <= SMALL_ANSWER_BYTES:
-            return response
-        if self._sending_bytes and self._sending_bytes + size > self._max_sending_bytes:
-            raise HttpError(503, "TOO_MANY_ANSWERS")
-        self._sending_bytes += size
-        try:
-            async with asyncio.timeout(self._send_seconds):
-                await response.prepare(call.request)
-                await response.write_eof()
-        except TimeoutError:
-            if call.request.transport is not None:
-                call.request.transport.abort()
-        finally:
-            self._sending_bytes -= size
-        return response
 
     # -- what is changed ------------------------------------------------------------------
 

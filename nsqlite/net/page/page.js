@@ -124,7 +124,7 @@ function lineOf(points, height, top) {
       continue;
     }
     const y = height - (value / top) * height;
-    path += `${isDown ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
+    path += `${isDown ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}${isDown ? "" : "h0"}`; // h0: one value alone is a dot
     isDown = true;
   }
   return path;
@@ -468,6 +468,8 @@ function clientsPart(channel) {
   const element = make("details", {}, summary, table, rest);
   return { element, update(each) {
     say(summary, each.client_count ? plural(each.client_count, "client") : "No clients");
+    element.classList.toggle("vacant", !each.client_count);
+    summary.tabIndex = each.client_count ? 0 : -1;
     table.hidden = !each.clients.length;
     table.show(each.clients);
     const hidden = each.client_count - each.clients.length;

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from nsqlite.clock import VirtualClock
+from nsqlite.net.http.budget import Budget
+from nsqlite.net.http.connection import Patience
 from nsqlite.net.http.guard import Guard
 from nsqlite.net.http.router import Router
+from nsqlite.net.http.sending import MAX_SENDING_BYTES, Sending
 from nsqlite.net.http.server import HttpServer
 from nsqlite.net.lookupd.http_api import LookupdApi
 from nsqlite.net.lookupd.registry import NEVER_NS, Producer, Registry
@@ -235,8 +238,10 @@ def test_names_of_producers_are_escaped_as_go_does(rig: Rig) -> None:
 
 
 @asynccontextmanager
-async def long_answers(**bounds: Any) -> AsyncIterator[tuple[LookupdApi, tuple[str, int]]]:
-    """An API whose /debug is 15 MB long, more than sockets hold; and its address."""
+async def long_answers(
+    max_bytes: int = MAX_SENDING_BYTES, patience: Patience | None = None
+) -> AsyncIterator[tuple[Budget, tuple[str, int]]]:
+    """An API whose /debug is 15 MB long, more than sockets hold: the budget of its answers, and its address."""
     registry = Registry(
         inactive_producer_timeout_ns=1,
         tombstone_lifetime_ns=1,
@@ -247,12 +252,13 @@ async def long_answers(**bounds: Any) -> AsyncIterator[tuple[LookupdApi, tuple[s
     registry.identify(producer, 0, 0)
     for number in range(60_000):
         registry.register(producer, f"topic{number}")
-    api = LookupdApi(registry, VirtualClock(), **bounds)
-    server = HttpServer(Router(api.routes(), Guard()).handle)
+    sending = Sending(max_bytes)
+    api = LookupdApi(registry, VirtualClock())
+    server = HttpServer(Router(api.routes(), Guard(), sending).handle, patience=patience)
     await server.start("127.0.0.1:0")
     try:
         address: Any = server.address
-        yield api, address
+        yield sending.budget, address
     finally:
         await server.close()
 
@@ -266,18 +272,18 @@ async def until(has_come: Callable[[], bool]) -> None:
     raise AssertionError("it never came about")
 
 
-async def asked(api: LookupdApi, address: tuple[str, int]) -> socket.socket:
+async def asked(budget: Budget, address: tuple[str, int]) -> socket.socket:
     """A client that has asked for everything, and does not read."""
     client = socket.create_connection(address)
     client.sendall(b"GET /debug HTTP/1.1\r\nHost: x\r\n\r\n")
-    await until(lambda: api._sending_bytes > 0)
+    await until(lambda: budget.held_bytes > 0)
     return client
 
 
 async def test_answers_that_nobody_takes_are_bounded() -> None:
     """One may be of any length; another has to wait until there is room. Short ones are not counted."""
-    async with long_answers(max_sending_bytes=1) as (api, address):
-        client = await asked(api, address)
+    async with long_answers(max_bytes=1) as (budget, address):
+        client = await asked(budget, address)
 
         refused = await asyncio.to_thread(request, address, "/debug")
         short = await asyncio.to_thread(request, address, "/info")
@@ -285,17 +291,17 @@ async def test_answers_that_nobody_takes_are_bounded() -> None:
         assert (refused.status, refused.json, short.status) == (503, {"message": "TOO_MANY_ANSWERS"}, 200)
 
         client.close()
-        await until(lambda: api._sending_bytes == 0)
+        await until(lambda: budget.held_bytes == 0)
         found = await asyncio.to_thread(request, address, "/debug")
 
         assert len(found.json) == 60_001
         assert list(found.json) == sorted(found.json)
-        assert api._sending_bytes == 0
+        assert budget.held_bytes == 0
 
 
 async def test_client_that_takes_no_answer_is_left() -> None:
     """When its time is up, its connection is cut in the middle of the answer."""
-    async with long_answers(send_seconds=0) as (api, address):
+    async with long_answers(patience=Patience(sending=0)) as (budget, address):
         client = socket.create_connection(address)
         client.sendall(b"GET /debug HTTP/1.1\r\nHost: x\r\n\r\n")
         client.settimeout(20)
@@ -308,4 +314,4 @@ async def test_client_that_takes_no_answer_is_left() -> None:
         client.close()
 
         assert size < 14_000_000
-        assert api._sending_bytes == 0
+        assert budget.held_bytes == 0

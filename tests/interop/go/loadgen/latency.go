@@ -113,5 +113,5 @@ func quantiles(took []time.Duration) Result {
 	at := func(share float64) float64 {
 		return float64(took[int(share*float64(len(took)-1))]) / float64(time.Microsecond)
 	}
-	return Result{"p50_us": at(0.5), "p99_us": at(0.99), "max_us": at(1), "received": float64(len(took))}
+	return Result{"p50_us": at(0.5), "p99_us": at(0.99), "p999_us": at(0.999), "max_us": at(1), "received": float64(len(took))}
 }
