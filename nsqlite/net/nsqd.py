@@ -6,6 +6,8 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from nsqlite.engine import Engine
 from nsqlite.errors import InvalidOptionError
 from nsqlite.net.binding import Address, port_of
@@ -16,6 +18,7 @@ from nsqlite.storage.durable import DurableStorage
 
 if TYPE_CHECKING:
     from nsqlite.net.http.server import HttpServer
+    from nsqlite.net.lookup import LookupPeers
 
 
 class Nsqd:
@@ -40,6 +43,7 @@ class Nsqd:
         self.tcp = TcpServer(engine, options)
         self.http: HttpServer | None = None
         self.https: HttpServer | None = None
+        self._lookup: LookupPeers | None = None
         self._pauses = GcPauses()
         self._parts: list[Any] = []  # what is closed before the servers, the last one first
 
@@ -77,14 +81,34 @@ class Nsqd:
     @property
     def lookupd_addresses(self) -> tuple[str, ...]:
         """The nsqlookupds at which it registers now."""
-        return self.options.nsqlookupd_tcp_addresses
+        return self._lookup.addresses if self._lookup is not None else ()
 
     def set_lookupds(self, addresses: tuple[str, ...]) -> None:
         """Register at these from now on, and at no others.
 
         Raises:
-            InvalidOptionError: One of them is no host:port.
+            InvalidOptionError: One of them is no host:port, or a library is missing.
         """
+        attrs.evolve(self.options, nsqlookupd_tcp_addresses=addresses)
+        if self._lookup is not None:
+            self._lookup.set_addresses(addresses)
+        elif addresses:
+            self._start_lookup(addresses)
+
+    def _start_lookup(self, addresses: tuple[str, ...]) -> None:
+        from nsqlite.net.lookup import LookupPeers
+
+        options = attrs.evolve(self.options, nsqlookupd_tcp_addresses=addresses)
+        self._lookup = LookupPeers(
+            self.engine,
+            self.tcp.door,
+            options,
+            tcp_port=port_of(self.tcp.address),
+            http_port=port_of(self.http_address),
+        )
+        self._parts.append(self._lookup)
+        self.tcp.topics.lookup = self._lookup
+        self._lookup.start()
 
     def memory_stats(self) -> MemoryStats:
         """The process's memory as of now."""
@@ -110,6 +134,8 @@ class Nsqd:
         await self.tcp.start()
         if options.http_address or options.https_address:
             await self._start_http()
+        if options.nsqlookupd_tcp_addresses:
+            self._start_lookup(options.nsqlookupd_tcp_addresses)
         if options.statsd_address:
             self._start_statsd()
 

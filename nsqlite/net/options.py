@@ -165,7 +165,8 @@ class ListenerOptions:
         auth_http_addresses: Auth servers, host:port or a whole URL; any of them means that
             clients must AUTH before they publish or subscribe.
         auth_http_request_method: "get", or "post" to keep the secret out of their access logs.
-        http_client_connect_timeout: Seconds until connecting to an auth server has failed.
+        http_client_connect_timeout: Seconds until connecting to an auth server, or to the HTTP API of an
+            nsqlookupd, has failed.
         http_client_request_timeout: Seconds until the whole request has failed.
         topology_region: Where this node is, told to clients.
         topology_zone: The same, within the region.
@@ -232,9 +233,16 @@ class ListenerOptions:
             raise InvalidOptionError("tls_cert", self.tls_cert, "give the certificate of tls_key")
         if self.https_address and not self.tls_cert:
             raise InvalidOptionError("https_address", self.https_address, "give tls_cert and tls_key with it")
+        if self.nsqlookupd_tcp_addresses and not (self.broadcast_http_port or self._has_http_port):
+            wanted = "give http_address as host:port, or broadcast_http_port: nsqlookupds take nobody without"
+            raise InvalidOptionError("nsqlookupd_tcp_addresses", self.nsqlookupd_tcp_addresses, wanted)
         if self.is_tls_required and not self.has_tls:
             option = "tls_required" if self.tls_required else "tls_client_auth_policy"
             raise InvalidOptionError(option, getattr(self, option), "give tls_cert and tls_key with it")
+
+    @property
+    def _has_http_port(self) -> bool:
+        return bool(self.http_address) and isinstance(parse_address(self.http_address), tuple)
 
     @property
     def has_tls(self) -> bool:

@@ -29,6 +29,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PEERS: Final = ROOT / "build" / "peers"
 PATIENCE_SECONDS: Final = 30.0
 LOOPBACK: Final = "127.0.0.1:0"
+OUR_COMMAND: Final = (sys.executable, "-W", "error", "-m", "nsqlite")
 _LISTENING: Final = re.compile(rb" (TCP|HTTP|HTTPS): listening on (\S+)")
 
 
@@ -65,6 +66,16 @@ class Server:
     stats: Callable[[], dict[str, Any]]
     http_port: int = 0
     https_port: int = 0
+
+    @property
+    def tcp_address(self) -> str:
+        """As clients are told it."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def http_address(self) -> str:
+        """As nsqadmin is told it."""
+        return f"{self.host}:{self.http_port}"
 
     def channel(self, topic: str, channel: str) -> dict[str, Any]:
         """The statistics of one channel, or nothing if there is no such channel."""
@@ -185,12 +196,21 @@ def node(path: Path | None = None, **options: Any) -> Iterator[Server]:
         yield Server("node", stats=stats, **json.loads(first))
 
 
-@contextlib.contextmanager
-def nsqd(**options: Any) -> Iterator[Server]:
+def nsqd(**options: Any) -> contextlib.AbstractContextManager[Server]:
     """The real nsqd, on a folder of its own unless it has a `data_path`. With `tls_cert` there is https, too."""
+    return _nsqd("nsqd", peer_command("nsqd"), options)
+
+
+def node_daemon(**options: Any) -> contextlib.AbstractContextManager[Server]:
+    """The same for `nsqlite nsqd`: a node with a store, in the foreground, which is killed at the end."""
+    return _nsqd("node", [*OUR_COMMAND, "nsqd"], options)
+
+
+@contextlib.contextmanager
+def _nsqd(kind: str, command: list[str], options: dict[str, Any]) -> Iterator[Server]:
     with (
         tempfile.TemporaryDirectory(prefix="nsqlite-nsqd-") as folder,
-        _peer("nsqd", {"https_address": ""} | _addresses({"data_path": folder} | options)) as ports,
+        daemon(command, {"https_address": ""} | _addresses({"data_path": folder} | options)) as ports,
     ):
         url = f"http://127.0.0.1:{ports.get('HTTP')}/stats?format=json"
 
@@ -198,23 +218,34 @@ def nsqd(**options: Any) -> Iterator[Server]:
             with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
                 return dict(json.load(answer))
 
-        yield Server("nsqd", "127.0.0.1", ports["TCP"], stats, ports.get("HTTP", 0), ports.get("HTTPS", 0))
+        yield Server(kind, "127.0.0.1", ports["TCP"], stats, ports.get("HTTP", 0), ports.get("HTTPS", 0))
 
 
 @contextlib.contextmanager
 def nsqlookupd(**options: Any) -> Iterator[Lookupd]:
     """The real nsqlookupd."""
-    with _peer("nsqlookupd", _addresses(options)) as ports:
+    with daemon(peer_command("nsqlookupd"), _addresses(options)) as ports:
         yield Lookupd(ports["TCP"], ports["HTTP"])
 
 
 @contextlib.contextmanager
-def _peer(program: str, options: dict[str, Any]) -> Iterator[dict[str, int]]:
-    """Run one of NSQ's servers, and kill it; what it listens for, and on which ports (0: a unix socket)."""
+def our_nsqlookupd(**options: Any) -> Iterator[Lookupd]:
+    """`nsqlite nsqlookupd`."""
+    with daemon([*OUR_COMMAND, "nsqlookupd"], _addresses(options)) as ports:
+        yield Lookupd(ports["TCP"], ports["HTTP"])
+
+
+def peer_command(program: str) -> list[str]:
+    """One of NSQ's own programs, as a command."""
     assert (PEERS / program).exists(), f"{program} is not built; `make test-interop` does it, or: make peers"
+    return [str(PEERS / program)]
+
+
+@contextlib.contextmanager
+def daemon(command: list[str], options: dict[str, Any]) -> Iterator[dict[str, int]]:
+    """Run a server that logs as NSQ's do, and kill it; what it listens for, and on which ports (0: a unix socket)."""
     awaited = {kind.upper() for kind in ("tcp", "http", "https") if options.get(f"{kind}_address")}
-    command = [str(PEERS / program), *_flags(options)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen([*command, *flags_of(options)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     said: list[bytes] = []
     try:
         reader, ports = LineReader(process, process.stderr), dict[str, int]()
@@ -231,7 +262,7 @@ def _peer(program: str, options: dict[str, Any]) -> Iterator[dict[str, int]]:
         process.wait()
 
 
-def _flags(options: dict[str, Any]) -> Iterator[str]:
+def flags_of(options: dict[str, Any]) -> Iterator[str]:
     """NSQ's spelling of options: a float is a duration, a tuple a flag for each of its elements."""
     for name, value in options.items():
         flag = "--" + name.removeprefix("nsq" if name.startswith("nsqlookupd") else "").replace("_", "-")
@@ -252,6 +283,8 @@ def _drain(output: Any) -> None:
 
 
 SERVERS: Final = {"nsqd": nsqd, "node": node}
+DAEMONS: Final = {"nsqd": nsqd, "node": node_daemon}
+LOOKUPDS: Final = {"real": nsqlookupd, "ours": our_nsqlookupd}
 
 
 @attrs.frozen

@@ -73,6 +73,7 @@ BAD = [
     ("nsqlookupd_tcp_addresses", "localhost:4160"),
     ("nsqlookupd_tcp_addresses", ["localhost"]),
     ("nsqlookupd_tcp_addresses", ["localhost:0"]),
+    ("nsqlookupd_tcp_addresses", ["localhost:4160"]),
     ("statsd_address", "localhost"),
     ("statsd_address", ":8125"),
     ("statsd_interval", 1.0),

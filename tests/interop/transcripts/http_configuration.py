@@ -36,8 +36,22 @@ VALUES: dict[str, Body] = {
     "deflate": b"true",
     "snappy": b"true",
 }
-TEXTS: dict[str, Body] = {"statsd_prefix": masked("nsq.<line>"), "tls_client_auth_policy": b"", "tls_root_ca_file": b"", "statsd_address": b""}
-UNKNOWN = ("node_id", "nonsense", "logger", "client_timeout", "Msg_Timeout", "msg-timeout", "lookupd_tcp_address", "%zz")
+TEXTS: dict[str, Body] = {
+    "statsd_prefix": masked("nsq.<line>"),
+    "tls_client_auth_policy": b"",
+    "tls_root_ca_file": b"",
+    "statsd_address": b"",
+}
+UNKNOWN = (
+    "node_id",
+    "nonsense",
+    "logger",
+    "client_timeout",
+    "Msg_Timeout",
+    "msg-timeout",
+    "lookupd_tcp_address",
+    "%zz",
+)
 
 
 def value(option: str, body: Body) -> tuple[Step, ...]:
@@ -186,7 +200,9 @@ OPTIONS = (
         "What concerns TLS is told as numbers.",
         value("tls_required", b"1"),
         value("tls_min_version", b"770"),
-        server=server(tls=True, tls_client_auth_policy="require-verify", tls_required="tcp-https", tls_min_version="tls1.1"),
+        server=server(
+            tls=True, tls_client_auth_policy="require-verify", tls_required="tcp-https", tls_min_version="tls1.1"
+        ),
     ),
 )
 

@@ -230,7 +230,10 @@ SIZES = (
             f"{path}_bad_chunk",
             "A body whose chunks are damaged is not published, and the connection closes.",
             ConnectHttp("R"),
-            Send(f"POST /{path}?topic=h119h{path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode(), "R"),
+            Send(
+                f"POST /{path}?topic=h119h{path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode(),
+                "R",
+            ),
             Send(b"1\r\nx\r\nzz\r\nx\r\n0\r\n\r\n", "R"),
             Differs(
                 (Answer(500, message("INTERNAL_ERROR"), JSON | {"connection": "close"}, by="R"),),

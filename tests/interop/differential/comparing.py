@@ -1,0 +1,128 @@
+"""What of two answers must be equal, and where a node is known to answer something else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from tests.interop.differential.side import Heard, Side
+from tests.interop.differential.stream import Http
+from tests.interop.transcripts.http_wire import Reply
+
+HEADERS: Final = ("content-type", "x-nsq-content-type", "allow", "location")
+# What is another number in every run.
+_TEXT_MASKS: Final = (
+    (re.compile(rb"\(built w/.*?\)"), b"(built w/)"),
+    (re.compile(rb"^start_time .*$", re.MULTILINE), b"start_time"),
+    (re.compile(rb"^uptime .*$", re.MULTILINE), b"uptime"),
+    (re.compile(rb"\t\d+$", re.MULTILINE), b"\t0"),
+    (re.compile(rb"connected: .*$", re.MULTILINE), b"connected"),
+    (re.compile(rb"\[V2 (\S+):\d+ *\]"), rb"[\1]"),
+    (re.compile(rb"topics: \S+"), b"topics"),
+)
+_ID: Final = re.compile(r"\b[0-9a-f]{16}\b")
+
+
+@attrs.frozen
+class Known:
+    """A difference that is meant.
+
+    Attributes:
+        because: Why.
+        is_it: Tells from a request, nsqd's answer and the node's whether this is it.
+    """
+
+    because: str
+    is_it: Callable[[Http, Reply, Reply], bool]
+
+
+def _is_root(step: Http, nsqd: Reply, node: Reply) -> bool:
+    return step.is_of == "/" and nsqd.status == 404
+
+
+def _is_bad_path(step: Http, nsqd: Reply, node: Reply) -> bool:
+    return (nsqd.status, node.status) == (400, 404) and b"400 Bad Request" in nsqd.body
+
+
+def _is_not_ascii(step: Http, nsqd: Reply, node: Reply) -> bool:
+    return not step.request.target.isascii() and node.status == 400 and b"Bad Request" in node.body
+
+
+def _is_info(step: Http, nsqd: Reply, node: Reply) -> bool:
+    if step.is_of != "/info" or (nsqd.status, node.status) != (200, 200):
+        return False
+    ports = {"http_port": 0, "tcp_port": 0, "start_time": 0}
+    theirs, ours = json.loads(nsqd.body) | ports, json.loads(node.body) | ports
+    return {name: ours[name] for name in theirs} == theirs
+
+
+KNOWN: Final = (
+    Known("A node has a page for people at /.", _is_root),
+    Known("A path whose escapes are damaged is a path that is unknown, and not a bad request.", _is_bad_path),
+    Known("A target must be ASCII.", _is_not_ascii),
+    Known("Ports and times are each server's own, and a node tells topology_region and topology_zone.", _is_info),
+)
+
+
+def is_known(step: Http, nsqd: Reply, node: Reply) -> bool:
+    """Whether two answers differ as they are meant to."""
+    return any(each.is_it(step, nsqd, node) for each in KNOWN)
+
+
+def comparable(side: Side, step: Http, reply: Reply) -> Any:
+    """What must be equal of an answer."""
+    headers = {name: reply.headers.get(name) for name in HEADERS}
+    body: Any = reply.body
+    if step.is_of == "/stats" and reply.status == 200:
+        is_json = str(reply.headers.get("content-type")).startswith("application/json")
+        body = comparable_stats(side, json.loads(body), step) if is_json else _comparable_text(body)
+    return reply.status, headers, body
+
+
+def _comparable_text(body: bytes) -> list[bytes]:
+    """Lines; nsqd lists clients in no order, and of what a producer published one topic."""
+    for pattern, mask in _TEXT_MASKS:
+        body = pattern.sub(mask, body)
+    return sorted(body.split(b"\n"))
+
+
+def comparable_stats(side: Side, stats: Mapping[str, Any], step: Http | None = None) -> dict[str, Any]:
+    """Statistics with the names of connections instead of their addresses, and without times.
+
+    nsqd tells one topic of those that a producer published to, any, unless one is asked for; a node
+    tells all. It has no topology_region and topology_zone, which came later.
+    """
+    names = {client.address: name for name, client in side.clients.items()}
+    is_of_topic = step is not None and bool(re.search("[?&]topic=[^&]", step.request.target))
+
+    def comparable_client(client: dict[str, Any]) -> dict[str, Any]:
+        known = {key: value for key, value in client.items() if not key.startswith("topology_")}
+        known["remote_address"] = names.get(client["remote_address"], "gone")
+        known["connect_ts"] = 0
+        if not is_of_topic:
+            known["pub_counts"] = bool(client.get("pub_counts"))
+        return known
+
+    def comparable_clients(clients: Any) -> Any:
+        return clients and sorted(map(comparable_client, clients), key=lambda each: str(each["remote_address"]))
+
+    topics = [
+        topic | {"channels": [each | {"clients": comparable_clients(each["clients"])} for each in topic["channels"]]}
+        for topic in stats["topics"] or ()
+    ]
+    return dict(stats) | {
+        "start_time": 0,
+        "topics": topics if stats["topics"] is not None else None,
+        "producers": comparable_clients(stats["producers"]),
+        "memory": sorted(stats.get("memory", ())),
+    }
+
+
+def comparable_heard(heard: Heard) -> tuple[list[tuple[str, str]], list[tuple[str, bytes, int]]]:
+    """Frames with ids masked; messages in no order."""
+    frames = [(by, _ID.sub("id", text)) for by, text in heard.frames]
+    return sorted(frames, key=lambda each: each[0]), sorted(heard.messages)
