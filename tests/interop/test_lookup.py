@@ -49,6 +49,7 @@ async def member(*lookupds: Lookupd, path: Path | None = None, name: str = "127.
     options = ListenerOptions(
         tcp_address="127.0.0.1:0",
         broadcast_address=name,
+        broadcast_http_port=HTTP_PORT,
         nsqlookupd_tcp_addresses=addresses,  # type: ignore[arg-type]
     )
     with nsqlite.open(path) as node:

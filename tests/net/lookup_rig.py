@@ -44,7 +44,8 @@ async def registered(
     clock = made.engine.clock
     assert isinstance(clock, nsqlite.VirtualClock)
     addresses = [lookupd.address for lookupd in lookupds]
-    given = ListenerOptions(tcp_address="127.0.0.1:0", **{"nsqlookupd_tcp_addresses": addresses} | options)
+    told = {"nsqlookupd_tcp_addresses": addresses, "http_address": "127.0.0.1:0"}  # which nobody binds here
+    given = ListenerOptions(tcp_address="127.0.0.1:0", **told | options)
     server = TcpServer(made.engine, given)
     await server.start()
     assert isinstance(server.address, tuple)

@@ -92,6 +92,7 @@ class Statistics:
             memory=self._nsqd.memory_stats() if wanted.has_memory else None,
             topics=() if topics is None else topics,
             producers=producers_of(self._nsqd, wanted) or (),
+            topic_name=wanted.topic,
         )
 
 

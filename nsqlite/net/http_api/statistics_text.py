@@ -23,8 +23,9 @@ def text_parts(
     memory: MemoryStats | None,
     topics: Iterable[TopicStats],
     producers: Iterable[ClientStats],
+    topic_name: str = "",
 ) -> Iterator[bytes]:
-    """The whole page, piece by piece."""
+    """The whole page, piece by piece; of what clients published, only `topic_name` if there is one."""
     yield _head(health, start_time_ns, now_ns).encode()
     if memory is not None:
         lines = [f"   {name:<25}\t{value}\n" for name, value in attrs.asdict(memory).items()]
@@ -34,13 +35,13 @@ def text_parts(
         yield (title + _topic_line(topic)).encode()
         title = ""
         for channel in topic.channels:
-            clients = "".join(f"        {client_line(each, now_ns)}\n" for each in channel.clients)
+            clients = "".join(f"        {client_line(each, now_ns, topic_name)}\n" for each in channel.clients)
             yield (_channel_line(channel) + clients).encode("utf-8", "surrogateescape")
     if title:
         yield b"\nTopics: None\n"
     title = "\nProducers:\n"
     for client in producers:
-        yield f"{title}   {client_line(client, now_ns)}\n".encode("utf-8", "surrogateescape")
+        yield f"{title}   {client_line(client, now_ns, topic_name)}\n".encode("utf-8", "surrogateescape")
         title = ""
     if title:
         yield b"\nProducers: None\n"
@@ -74,15 +75,16 @@ def _channel_line(channel: ChannelStats) -> str:
     )
 
 
-def client_line(client: ClientStats, now_ns: int) -> str:
+def client_line(client: ClientStats, now_ns: int, topic_name: str = "") -> str:
     """A client that publishes, if it has; else one that consumes."""
     who = f"{client.hostname}:{client.remote_address.rpartition(':')[2]} {client.user_agent}"
     since_ns = max(0, now_ns // SECOND_NS - client.connect_ts) * SECOND_NS
     connected = f"connected: {format_duration(since_ns)}"
     head = f"[{client.version or 'V2'} {who:<21}]"
-    if client.pub_counts:
-        total = sum(each.count for each in client.pub_counts)
-        topics = ",".join(f"{each.topic}={each.count}" for each in client.pub_counts)
+    counts = [each for each in client.pub_counts if topic_name in ("", each.topic)]
+    if counts:
+        total = sum(each.count for each in counts)
+        topics = ",".join(f"{each.topic}={each.count}" for each in counts)
         return f"{head} msgs: {total:<8d} topics: {topics} {connected}"
     return (
         f"{head} state: {client.state} inflt: {client.in_flight_count:<4d} rdy: {client.ready_count:<4d} "

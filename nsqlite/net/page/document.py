@@ -15,7 +15,7 @@ from nsqlite.core.broker import Broker
 from nsqlite.core.channel import Channel
 from nsqlite.core.topic import Topic
 from nsqlite.engine import Engine
-from nsqlite.net.page.history import WINDOW_NS, History, TopicRow
+from nsqlite.net.page.history import WINDOW_NS, History, TopicRow, row_of
 from nsqlite.net.page.series import DEPTH, IN, OUT, Series, binned, rates
 from nsqlite.options import SECOND_NS
 from nsqlite.stats import ClientStats
@@ -127,6 +127,7 @@ class Documents:
 
     def _topics(self, view: View, times_ns: list[int]) -> dict[str, Any]:
         rows = [row for row in self._history.rows.values() if view.text in row.name.lower()]
+        rows = self._engine.locked(lambda broker: [row for row in rows if row.name in broker.topics])
         bins = _bins(times_ns)
         return {
             "count": len(rows),
@@ -140,10 +141,12 @@ class Documents:
     # -- one topic ------------------------------------------------------------------------
 
     def _topic(self, view: View, times_ns: list[int]) -> dict[str, Any] | None:
-        row = self._history.rows.get(view.topic)
-        if row is None:
+        found = self._engine.locked(lambda broker: _one(broker, view))
+        if found is None:
             return None
-        count, channels = self._engine.locked(lambda broker: _channels(broker, view))
+        row, count, channels = found
+        last = self._history.rows.get(view.topic)
+        row.rate = last.rate if last is not None else 0.0
         for each in channels:
             series = self._history.channel_series(each.pop("number"))
             each["history"] = None if series is None else _whole(series, times_ns)
@@ -182,11 +185,11 @@ def _ordered(rows: list[TopicRow], view: View) -> list[TopicRow]:
     return rows[: view.limit]  # by name as they are
 
 
-def _channels(broker: Broker, view: View) -> tuple[int, list[dict[str, Any]]]:
-    """How many channels a view has, and those that it shows. Under the lock."""
+def _one(broker: Broker, view: View) -> tuple[TopicRow, int, list[dict[str, Any]]] | None:
+    """A topic as it is now, how many of its channels a view has, and those that it shows. Under the lock."""
     topic: Topic | None = broker.topics.get(view.topic)
     if topic is None:
-        return 0, []
+        return None
     channels = [channel for name, channel in topic.channels.items() if view.text in name.lower()]
     if view.order == "depth":
         shown = nlargest(view.limit, channels, key=lambda channel: channel.depth)
@@ -198,7 +201,7 @@ def _channels(broker: Broker, view: View) -> tuple[int, list[dict[str, Any]]]:
         clients = [_client(each.stats()) for each in islice(channel.consumers, min(room, MAX_CLIENTS_A_CHANNEL))]
         room -= len(clients)
         found.append(_channel(channel) | {"clients": clients})
-    return len(channels), found
+    return row_of(topic), len(channels), found
 
 
 def _channel(channel: Channel) -> dict[str, Any]:

@@ -68,6 +68,15 @@ class TopicRow:
     finish_count: int = 0
     rate: float = 0.0
 
+    def add(self, channel: Channel) -> None:
+        """Count one of its channels."""
+        self.depth += channel.depth
+        self.in_flight_count += channel.in_flight_count
+        self.deferred_count += channel.deferred_count
+        self.client_count += len(channel.consumers)
+        self.channel_count += 1
+        self.finish_count += channel.finish_count
+
 
 class History:
     """The sampler, and what it has found.
@@ -183,20 +192,10 @@ class History:
             if channel is None or channel.is_deleted:
                 continue
             broker.tick(channel, now_ns)
-            number, depth, in_flight, came = (
-                channel.number,
-                channel.depth,
-                channel.in_flight_count,
-                channel.message_count,
-            )
-            row.depth += depth
-            row.in_flight_count += in_flight
-            row.deferred_count += channel.deferred_count
-            row.client_count += len(channel.consumers)
-            row.channel_count += 1
-            row.finish_count += channel.finish_count
+            row.add(channel)
+            number, depth, came = channel.number, channel.depth, channel.message_count
             series = known.get(number)
-            weight = depth + in_flight + (came - series.last(IN) if series else 0)
+            weight = depth + channel.in_flight_count + (came - series.last(IN) if series else 0)
             note(number, weight, depth, came, channel.finish_count)
             living.add(number)
         return is_some
@@ -254,3 +253,12 @@ def _work(topics: list[Topic], rows: list[TopicRow]) -> Iterator[_Piece]:
         yield row, None
         for channel in list(topic.channels.values()):
             yield row, channel
+
+
+def row_of(topic: Topic) -> TopicRow:
+    """A topic as it is now, but for its rate. Under the lock; a microsecond for each of its channels."""
+    row = TopicRow(topic.number, topic.name, topic.is_paused, topic.depth, topic.depth)
+    row.message_count = topic.message_count
+    for channel in topic.channels.values():
+        row.add(channel)
+    return row

@@ -22,8 +22,9 @@ _TEXT_MASKS: Final = (
     (re.compile(rb"\t\d+$", re.MULTILINE), b"\t0"),
     (re.compile(rb"connected: .*$", re.MULTILINE), b"connected"),
     (re.compile(rb"\[V2 (\S+):\d+ *\]"), rb"[\1]"),
-    (re.compile(rb"topics: \S+"), b"topics"),
 )
+_ANY_TOPIC: Final = re.compile(rb"msgs: \d+ +topics: \S+")
+_ONE_TOPIC: Final = re.compile("[?&]topic=[^&]")
 _ID: Final = re.compile(r"\b[0-9a-f]{16}\b")
 
 
@@ -79,14 +80,16 @@ def comparable(side: Side, step: Http, reply: Reply) -> Any:
     body: Any = reply.body
     if step.is_of == "/stats" and reply.status == 200:
         is_json = str(reply.headers.get("content-type")).startswith("application/json")
-        body = comparable_stats(side, json.loads(body), step) if is_json else _comparable_text(body)
+        body = comparable_stats(side, json.loads(body), step) if is_json else _comparable_text(step, body)
     return reply.status, headers, body
 
 
-def _comparable_text(body: bytes) -> list[bytes]:
-    """Lines; nsqd lists clients in no order, and of what a producer published one topic."""
+def _comparable_text(step: Http, body: bytes) -> list[bytes]:
+    """Lines; nsqd lists clients in no order, and of what a producer published one topic, see comparable_stats."""
     for pattern, mask in _TEXT_MASKS:
         body = pattern.sub(mask, body)
+    if not _ONE_TOPIC.search(step.request.target):
+        body = _ANY_TOPIC.sub(b"msgs", body)
     return sorted(body.split(b"\n"))
 
 
@@ -97,7 +100,7 @@ def comparable_stats(side: Side, stats: Mapping[str, Any], step: Http | None = N
     tells all. It has no topology_region and topology_zone, which came later.
     """
     names = {client.address: name for name, client in side.clients.items()}
-    is_of_topic = step is not None and bool(re.search("[?&]topic=[^&]", step.request.target))
+    is_of_topic = step is not None and _ONE_TOPIC.search(step.request.target) is not None
 
     def comparable_client(client: dict[str, Any]) -> dict[str, Any]:
         known = {key: value for key, value in client.items() if not key.startswith("topology_")}

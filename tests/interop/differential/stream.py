@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import string
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -43,6 +44,7 @@ READABLE: Final = (
     "nonsense",
     "e2e_processing_latency_percentiles",
 )
+SAFE: Final = frozenset(string.ascii_letters + string.digits + "$*'(),/:@")
 DEFERS: Final = (
     "0",
     "-0",
@@ -327,9 +329,7 @@ def _escaped(value: str) -> str:
     """A value as it stands in a query; what need not be escaped is not."""
     if isinstance(value, Raw):
         return value
-    return "".join(
-        each if each in "$*'(),/:@" or each.isascii() and each.isalnum() else _percent(each) for each in value
-    )
+    return "".join(each if each in SAFE else _percent(each) for each in value)
 
 
 def _percent(each: str) -> str:
