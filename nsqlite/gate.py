@@ -53,6 +53,7 @@ class Gate:
             made or deleted; once or more often.
     """
 
+    broker_type: Callable[..., Broker] = Broker
     background: Background | None
 
     def __init__(
@@ -69,7 +70,8 @@ class Gate:
         self.failure = ""
         self.is_refusing = False
         self.start_time_ns = clock.wall_ns()
-        self.broker = Broker(options, storage.node_id, is_durable=self.is_durable, keeps_cache=self.is_durable)
+        is_durable = self.is_durable
+        self.broker = self.broker_type(options, storage.node_id, is_durable=is_durable, keeps_cache=is_durable)
         self.watchers = self.broker.watchers
         self.background = None
         self._is_busy = False

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from benchmarks.harness import median
-from benchmarks.http.many import MANY, Target, make_many
+from benchmarks.http.many import MANY, Target, lay_out, make_many
 from benchmarks.http.wrk import getting
 from benchmarks.net.clients import loadgen
 from benchmarks.net.match import Figures, Goal, Match, Row, Work
@@ -17,7 +17,7 @@ MARGIN_SECONDS: Final = 2  # requests begin before the messages and end after th
 
 def stalls(match: Match, name: str, target_of: Target, longest: Goal) -> Iterator[Row]:
     """A client publishes and consumes by the clock, and carries it in the bodies; the same without requests before."""
-    scores = match.play(_stalling(LONGER * match.bench.seconds, target_of), ("memory",), ("D",))
+    scores = match.play(_stalling(LONGER * match.bench.seconds, target_of), ("memory",), ("D",), lay_out)
     ours, theirs = scores.values[node_name("memory", True)], scores.values[nsqd_name("D")]
     for figure, words, goal in (
         ("p50_us", "p50", Goal(None, None, is_more_better=False)),

@@ -1,6 +1,7 @@
 """Nodes against nsqds: the same work on each in turn, and the rows that come of it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import attrs
 
@@ -9,6 +10,7 @@ from benchmarks.net.servers import KINDS, Server, Start, node, node_name, nsqd, 
 
 Figures = dict[str, float]
 Work = Callable[[Server], Figures]
+LayOut = Callable[[Path], None]
 
 
 @attrs.frozen
@@ -113,6 +115,10 @@ class Scores:
         return median(self.values[contender][figure])
 
 
+def _nothing(_: Path) -> None:
+    """No file."""
+
+
 @attrs.frozen
 class Match:
     """What a question is given to answer with.
@@ -127,8 +133,15 @@ class Match:
     is_without_uvloop: bool
     has_http: bool = False
 
-    def play(self, work: Work, durabilities: Sequence[str], kinds: Sequence[str]) -> Scores:
-        """Take each contender in turn, `runs` times round, each on a fresh server in an empty folder."""
+    def play(self, work: Work, durabilities: Sequence[str], kinds: Sequence[str], lay_out: LayOut = _nothing) -> Scores:
+        """Take each contender in turn, `runs` times round, each on a fresh server in an empty folder.
+
+        Args:
+            work: What is measured.
+            durabilities: Of the nodes that take part.
+            kinds: Of the nsqds that do.
+            lay_out: Puts files into the folder first, for an nsqd to find.
+        """
         starts: dict[str, Start] = {nsqd_name(kind): nsqd(kind) for kind in kinds}
         for durability in durabilities:
             for has_uvloop in (True, False) if self.is_without_uvloop else (True,):
@@ -136,8 +149,10 @@ class Match:
         told: dict[str, list[Figures]] = {name: [] for name in starts}
         for _ in range(self.bench.runs):
             for name, start in starts.items():
-                with self.bench.folder() as path, start(path) as server:
-                    told[name].append(work(server))
+                with self.bench.folder() as path:
+                    lay_out(path)
+                    with start(path) as server:
+                        told[name].append(work(server))
         return Scores({name: _by_figure(runs) for name, runs in told.items()})
 
     def rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from nsqlite.core.channel import Channel
@@ -31,6 +31,8 @@ class Broker:
         reserved: Topic number to the seq behind what the turn in progress has decided to publish.
     """
 
+    topic_type: Callable[..., Topic] = Topic  # nsqlite.testing has one that remembers what happened
+
     def __init__(self, options: Options, node_id: int, *, is_durable: bool, keeps_cache: bool) -> None:
         self.options = options
         self.node_id = node_id
@@ -56,7 +58,7 @@ class Broker:
 
     def add_topic(self, number: int, name: str) -> Topic:
         """Make a topic."""
-        topic = self.topics[name] = Topic(number, name, self.options.mem_queue_size, self.latencies)
+        topic = self.topics[name] = self.topic_type(number, name, self.options.mem_queue_size, self.latencies)
         self.wakes.extend(self.watchers)
         return topic
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from nsqlite.core.channel import Channel
 from nsqlite.core.latency import Latencies
@@ -30,6 +30,8 @@ class Topic:
         hungry: Channels that have waiters.
         latencies: Makes what its channels measure latencies with; None if they do not.
     """
+
+    channel_type: Callable[..., Channel] = Channel
 
     def __init__(self, number: int, name: str, mem_queue_size: int, latencies: Latencies | None = None) -> None:
         self.number = number
@@ -158,7 +160,7 @@ class Topic:
         self, named: Sequence[tuple[int, str]], start: int, progress: list[Progress] | None
     ) -> list[Channel]:
         """Make channels, by number and name, that all start at seq `start`; what waits here is routed to all."""
-        made = [Channel(self, number, name, start, progress) for number, name in named]
+        made = [self.channel_type(self, number, name, start, progress) for number, name in named]
         for channel in made:
             if channel.is_volatile:
                 channel.progress = None
@@ -252,7 +254,7 @@ class Topic:
             due_wall_ns = unpack_exception(packed)[0]
             self.waiting[first] = (max(now_ns, now_ns + due_wall_ns - wall_ns), packed)
         for each in state.channels.values():
-            channel = Channel(self, each.number, each.name, each.cursor, progress)
+            channel = self.channel_type(self, each.number, each.name, each.cursor, progress)
             channel.restore(each, now_ns, wall_ns)
             self.channels[channel.name] = channel
         self._flow()

@@ -37,7 +37,7 @@ def main(path: str, text: str) -> None:
         nsqlite.open(None if path == "-" else path, **of_node) as node,
         nsqlite.net.listen(node, **options) as listener,
     ):
-        where = {f"{kind}port": port_of(getattr(listener, f"{kind or 'tcp_'}address", "")) for kind in PORTS}
+        where = {f"{kind}port": port_of(getattr(listener, f"{kind or 'tcp_'}address")) for kind in PORTS}
         tell(host="127.0.0.1", **where)
         for _ in sys.stdin:
             tell(**attrs.asdict(node.stats()))

@@ -19,6 +19,7 @@ from tests.interop.differential.comparing import comparable, comparable_heard, c
 from tests.interop.differential.side import Side
 from tests.interop.differential.stream import MAX_BODY_BYTES, MAX_MSG_BYTES, HangUp, Http, Step, Stream, Tcp
 from tests.interop.servers import SERVERS
+from tests.interop.transcripts.http_steps import Request
 
 STEPS: Final = int(os.environ.get("NSQLITE_DIFFERENTIAL_STEPS", "500"))
 SEEDS: Final = int(os.environ.get("NSQLITE_DIFFERENTIAL_SEEDS", "4"))
@@ -28,8 +29,11 @@ OPTIONS: Final = {
     "max_body_size": MAX_BODY_BYTES,
     "msg_timeout": 3600.0,
     "max_msg_timeout": 7200.0,
+    "max_heartbeat_interval": 3600.0,
     "mem_queue_size": 1_000_000,
 }
+# A node logs as its application says; nsqd at info.
+LOG_LEVEL: Final = Http(Request("PUT", "/config/log_level", b"info"))
 SETTLE_SECONDS: Final = 5.0
 
 
@@ -38,6 +42,8 @@ def sides() -> Iterator[tuple[Side, Side]]:
     """The two, newly started."""
     with SERVERS["nsqd"](**OPTIONS) as nsqd, SERVERS["node"](**OPTIONS) as node:
         both = Side(nsqd), Side(node)
+        for side in both:
+            side.ask(LOG_LEVEL)
         try:
             yield both
         finally:
@@ -65,7 +71,9 @@ class Match:
                 self._settle()
             except AssertionError as error:
                 error.add_note(f"seed {seed}, step {number}: {step}")
-                error.add_note("before: " + "".join(f"\n  {each}" for each in self._before))
+                error.add_note(
+                    "before, the last line last:" + "".join(f"\n  {str(each)[:300]}" for each in self._before)
+                )
                 raise
             self._before.append(step)
 

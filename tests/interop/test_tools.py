@@ -155,11 +155,13 @@ def test_to_file_writes_all(server: Server, topic: str, tmp_path: Path) -> None:
     assert (tmp_path / f"{topic}.log").read_bytes() == b"\n".join([*BODIES, b"the last one", b""])
 
 
-def test_to_file_that_was_killed_loses_nothing(server: Server, topic: str, tmp_path: Path) -> None:
-    """What it had not written to its file comes to its successor."""
+def test_to_file_that_was_killed_loses_nothing(nodes: Cluster, topic: str, tmp_path: Path) -> None:
+    """What it had not written to its file comes to its successor, when its time is over."""
+    server = nodes.members[0]
     make(server, topic, "nsq_to_file")
     name = [f"--nsqd-tcp-address={server.tcp_address}", f"--topic={topic}", "--filename-format=<TOPIC>.log"]
-    with tool("nsq_to_file", *name, f"--output-dir={tmp_path / 'first'}", "--sync-interval=1h") as writer:
+    late = [f"--output-dir={tmp_path / 'first'}", "--sync-interval=1h", "--consumer-opt=msg_timeout,1s"]
+    with tool("nsq_to_file", *name, *late) as writer:
         publish(server, topic, *BODIES[:20])
         until(lambda: server.channel(topic, "nsq_to_file")["in_flight_count"] == 20, "all are in its hands")
         writer.signal(signal.SIGKILL)

@@ -117,12 +117,17 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; a head that does not end is not taken for ever."""
+        body, count = self._body, self._request_count
+        # behind an upgrade that is not followed aiohttp keeps what comes, and counts on its own
+        is_in_head = not self._upgraded and count == self._seen_count and (body is None or body.is_eof())
         super().data_received(data)
-        if self._request_count != self._seen_count:
+        if self._request_count != count:
             self._seen_count = self._request_count
             self._head_bytes = 0
             self._body = self._messages[-1][1] if self._messages else None
-        elif self._body is None or self._body.is_eof():
+            if body is not None and not body.is_eof():  # its chunks are broken, and aiohttp tells nobody who waits
+                body.set_exception(web.RequestPayloadError("broken chunks"))
+        elif is_in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse_head()

@@ -165,19 +165,19 @@ def _tell_end(request: web.BaseRequest, response: web.StreamResponse) -> None:
 
 
 def _split(request: web.BaseRequest) -> tuple[str, str]:
-    """Path and query of a target that has escapes, a scheme and a host, or a fragment."""
-    target = request.raw_path.partition("#")[0]
-    if "://" in target.partition("?")[0]:
+    """Path and query of a target that has escapes, or a scheme and a host."""
+    target, _, query_text = request.raw_path.partition("?")
+    if not target.startswith("/") and "://" in target:
         target = "/" + target.partition("://")[2].partition("/")[2]
-    path, _, query_text = target.partition("?")
-    return unquote(path), query_text
+    return unquote(target), query_text
 
 
 def _redirect(call: Call, exact: str) -> web.Response:
-    location = quote(exact) + ("?" + call.query_text if call.query_text else "")
+    location = quote(exact, safe="$&+,/:;=@") + ("?" + call.query_text if call.query_text else "")
     is_get = call.request.method == "GET"
     headers = {"Location": location, "Server": NSQ["Server"]}
     if not is_get:
         return web.Response(status=307, headers=headers)
-    body = f'<a href="{html.escape(location)}">Moved Permanently</a>.\n\n'.encode()
+    shown = html.escape(location).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")  # as Go spells them
+    body = f'<a href="{shown}">Moved Permanently</a>.\n\n'.encode()
     return web.Response(status=301, body=body, headers=headers | {"Content-Type": "text/html; charset=utf-8"})

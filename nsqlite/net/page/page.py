@@ -22,6 +22,7 @@ from nsqlite.net.page.history import History
 
 PATH: Final = "/"
 DATA_PATH: Final = "/page/data"
+SCRIPTS: Final = ("elements.js", "charts.js", "overview.js", "topic.js", "page.js")
 
 
 class Page:
@@ -63,7 +64,8 @@ class Page:
 def page() -> tuple[bytes, dict[str, str]]:
     """The page in one piece, and its headers: it may run its own script and style, and reach its own server only."""
     folder = files("nsqlite.net.page")
-    style, script = (_read(folder.joinpath(name)) for name in ("page.css", "page.js"))
+    style = _read(folder.joinpath("page.css"))
+    script = "\n".join(_read(folder.joinpath(name)) for name in SCRIPTS)
     text = _read(folder.joinpath("page.html")).replace("{{style}}", style).replace("{{script}}", script)
     policy = [
         "default-src 'none'",

@@ -89,7 +89,7 @@ def drain(server: Server, topic: str, channel: str, count: int) -> list[bytes]:
                 bodies.append(frame[26:])
                 client.sendall(b"FIN " + frame[10:26] + b"\n")
         client.sendall(b"CLS\n")
-        while (0, b"CLOSE_WAIT") != _frame(client, stream):
+        while _frame(client, stream) != (0, b"CLOSE_WAIT"):
             pass
     return bodies
 

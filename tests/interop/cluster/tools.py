@@ -109,7 +109,8 @@ def web_server(status: Callable[[Request, int], int] = lambda _request, _number:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        do_GET = do_POST
+        def do_GET(self) -> None:
+            self.do_POST()
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -24,7 +24,7 @@ _TEXT_MASKS: Final = (
     (re.compile(rb"\[V2 (\S+):\d+ *\]"), rb"[\1]"),
 )
 _ANY_TOPIC: Final = re.compile(rb"msgs: \d+ +topics: \S+")
-_ONE_TOPIC: Final = re.compile("[?&]topic=[^&]")
+_TOPIC: Final = re.compile("[?&]topic(?:=([^&]*))?(?:&|$)")
 _ID: Final = re.compile(r"\b[0-9a-f]{16}\b")
 
 
@@ -49,10 +49,6 @@ def _is_bad_path(step: Http, nsqd: Reply, node: Reply) -> bool:
     return (nsqd.status, node.status) == (400, 404) and b"400 Bad Request" in nsqd.body
 
 
-def _is_not_ascii(step: Http, nsqd: Reply, node: Reply) -> bool:
-    return not step.request.target.isascii() and node.status == 400 and b"Bad Request" in node.body
-
-
 def _is_info(step: Http, nsqd: Reply, node: Reply) -> bool:
     if step.is_of != "/info" or (nsqd.status, node.status) != (200, 200):
         return False
@@ -64,7 +60,6 @@ def _is_info(step: Http, nsqd: Reply, node: Reply) -> bool:
 KNOWN: Final = (
     Known("A node has a page for people at /.", _is_root),
     Known("A path whose escapes are damaged is a path that is unknown, and not a bad request.", _is_bad_path),
-    Known("A target must be ASCII.", _is_not_ascii),
     Known("Ports and times are each server's own, and a node tells topology_region and topology_zone.", _is_info),
 )
 
@@ -88,7 +83,7 @@ def _comparable_text(step: Http, body: bytes) -> list[bytes]:
     """Lines; nsqd lists clients in no order, and of what a producer published one topic, see comparable_stats."""
     for pattern, mask in _TEXT_MASKS:
         body = pattern.sub(mask, body)
-    if not _ONE_TOPIC.search(step.request.target):
+    if not _is_of_topic(step):
         body = _ANY_TOPIC.sub(b"msgs", body)
     return sorted(body.split(b"\n"))
 
@@ -100,7 +95,7 @@ def comparable_stats(side: Side, stats: Mapping[str, Any], step: Http | None = N
     tells all. It has no topology_region and topology_zone, which came later.
     """
     names = {client.address: name for name, client in side.clients.items()}
-    is_of_topic = step is not None and _ONE_TOPIC.search(step.request.target) is not None
+    is_of_topic = step is not None and _is_of_topic(step)
 
     def comparable_client(client: dict[str, Any]) -> dict[str, Any]:
         known = {key: value for key, value in client.items() if not key.startswith("topology_")}
@@ -123,6 +118,12 @@ def comparable_stats(side: Side, stats: Mapping[str, Any], step: Http | None = N
         "producers": comparable_clients(stats["producers"]),
         "memory": sorted(stats.get("memory", ())),
     }
+
+
+def _is_of_topic(step: Http) -> bool:
+    """Whether statistics of one topic are asked for; the first value counts."""
+    found = _TOPIC.search(step.request.target)
+    return bool(found and found[1])
 
 
 def comparable_heard(heard: Heard) -> tuple[list[tuple[str, str]], list[tuple[str, bytes, int]]]:

@@ -17,9 +17,9 @@ from tests.interop.transcripts.connection import Connection as HttpConnection
 from tests.interop.transcripts.http_wire import Reply, read_reply, request_bytes
 
 PATIENCE_SECONDS: Final = 10.0
-IDENTIFY: Final = {"output_buffer_size": -1, "output_buffer_timeout": -1, "heartbeat_interval": -1}
+IDENTIFY: Final = {"output_buffer_size": -1, "output_buffer_timeout": -1, "heartbeat_interval": 3_600_000}
 BARRIER: Final = b"FIN ffffffffffffffff\n"
-GOES_ON: Final = (b"E_FIN_FAILED", b"E_REQ_FAILED", b"E_TOUCH_FAILED")
+GOES_ON: Final = ("error E_FIN_FAILED", "error E_REQ_FAILED", "error E_TOUCH_FAILED")
 _MESSAGE: Final = struct.Struct(">QH16s")
 
 
@@ -82,7 +82,7 @@ class Side:
         deadline = time.monotonic() + PATIENCE_SECONDS
         reply = read_reply(self._http, deadline, is_head=step.request.method == "HEAD")
         assert reply is not None, f"{self.kind} closed the connection at {step}"
-        if reply.headers.get("connection", "").lower() == "close":
+        if reply.is_last:
             self._http.close()
             self._http = None
         return reply
@@ -105,7 +105,9 @@ class Side:
         client.socket.sendall(step.data.replace(b"{id}", message_id))
         if step.needs_barrier and client.is_subscribed:
             client.socket.sendall(BARRIER)
-        self._await(step.by, client, before)
+        if step.is_last:
+            client.socket.shutdown(socket.SHUT_WR)
+        self._await(step.by, client, before, is_last=step.is_last)
         if step.subscribes and (step.by, "response OK") in self._heard.frames[before:]:
             client.is_subscribed = True
 
@@ -149,20 +151,16 @@ class Side:
         self._await(name, client, before)
         return client
 
-    def _await(self, name: str, client: Client, before: int) -> None:
-        """Wait for the one answer that a command has; if it is an error that ends the connection, for the end."""
+    def _await(self, name: str, client: Client, before: int, *, is_last: bool = False) -> None:
+        """Wait for the one answer that a command has; if it is the last, or an error that ends it all, for the end."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             said = [text for by, text in self._heard.frames[before:] if by == name]
-            goes_on = said and not (said[0].startswith("error") and not said[0].startswith(tuple(self._going_on())))
-            if goes_on or client.is_over:
+            goes_on = said and (said[0].startswith("response") or said[0].startswith(GOES_ON))
+            if (goes_on and not is_last) or client.is_over:
                 return
             self._read(name, client, 0.05)
         raise AssertionError(f"{self.kind} did not answer {name}: {self._heard}")
-
-    @staticmethod
-    def _going_on() -> list[str]:
-        return [f"error {code.decode()}" for code in GOES_ON]
 
     def _read(self, name: str, client: Client, seconds: float) -> None:
         """Read what is there, or comes within this time."""

@@ -1,6 +1,6 @@
 """Conversations with an NSQ server, as data: what a node must do, proven on the real nsqd.
 
-`steps.py` is the language they are written in, and the files named after their subject are
+`steps.py` and `http_steps.py` are the language they are written in, and the files named after their subject are
 written in it. `player.py` plays them, to the peers in `on_node.py` and `on_nsqd.py`.
 """
 
@@ -9,6 +9,11 @@ from tests.interop.transcripts import (
     channels,
     connection_and_syntax,
     consuming,
+    http_administration,
+    http_configuration,
+    http_general,
+    http_publishing,
+    http_statistics,
     identify,
     publishing,
     timeouts,
@@ -26,4 +31,9 @@ TRANSCRIPTS = (
     *upgrades.TRANSCRIPTS,
     *tls.TRANSCRIPTS,
     *auth.TRANSCRIPTS,
+    *http_general.TRANSCRIPTS,
+    *http_publishing.TRANSCRIPTS,
+    *http_administration.TRANSCRIPTS,
+    *http_statistics.TRANSCRIPTS,
+    *http_configuration.TRANSCRIPTS,
 )

@@ -191,7 +191,7 @@ PAUSING = (
 EMPTYING = (
     exchange(
         145,
-        "empty_channel",
+        "empty_channel_over_http",
         "Emptying a channel drops what waits, what is deferred and what is in flight; later messages come.",
         subscribed("h145", rdy=1),
         post("/pub?topic=h145", body=b"held"),

@@ -81,7 +81,7 @@ LOOKUPD_ADDRESSES = (
         put(LOOKUPDS, 400, "INVALID_VALUE", b"[1]"),
         put(LOOKUPDS, 400, "INVALID_VALUE", b"[] []"),
         put(LOOKUPDS, 413, "INVALID_VALUE", b""),
-        put(LOOKUPDS, 413, "INVALID_VALUE", b" " * (MIB + 1)),
+        ask("PUT", LOOKUPDS, 413, "INVALID_VALUE", b" " * (MIB + 1), by="I"),
         value("nsqlookupd_tcp_addresses", b'["127.0.0.1:1","127.0.0.1:2"]'),
         put(LOOKUPDS, 200, b"[]", b"[]" + b" " * (MIB - 2)),
         value("nsqlookupd_tcp_addresses", b"[]"),

@@ -28,11 +28,12 @@ MASKS = {
 
 @attrs.frozen
 class Reply:
-    """What a server answered: headers are named in lower case, the last of a name counts."""
+    """What a server answered: headers are named in lower case, the last of a name counts; and whether it hangs up."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    is_last: bool = False
 
 
 def request_bytes(step: Request, host: str) -> bytes:
@@ -65,7 +66,8 @@ def read_reply(connection: Connection, deadline: float, *, is_head: bool = False
     headers = {name.lower(): value.strip() for name, _, value in pairs}
     status = int(found[1])
     body = b"" if is_head or status in BODILESS else _read_body(connection, headers, deadline)
-    return Reply(status, headers, body)
+    is_old = "keep-alive" not in headers.get("connection", "") and not first.startswith("HTTP/1.1")
+    return Reply(status, headers, body, is_last=is_old or headers.get("connection") == "close")
 
 
 def _read_body(connection: Connection, headers: Mapping[str, str], deadline: float) -> bytes:

@@ -31,14 +31,14 @@ class NodePeer:
     def __init__(
         self,
         node: nsqlite.Node,
-        listener: Any,
+        listener: nsqlite.net.Listener,
         clock: nsqlite.VirtualClock,
         auth: AuthServer | None,
         certificates: Certificates,
     ) -> None:
         self.address = listener.tcp_address
-        self.http_address: tuple[str, int] = getattr(listener, "http_address", ("", 0))
-        self.https_address: tuple[str, int] | None = getattr(listener, "https_address", None) or None
+        self.http_address: tuple[str, int] = listener.http_address
+        self.https_address: tuple[str, int] | None = listener.https_address or None
         self.time = VirtualTime(clock, self.settle)
         self.auth = auth
         self.certificates = certificates

@@ -93,9 +93,9 @@ class Served:
             talk.close()
 
     async def hang_up(self) -> None:
-        """Let all clients hang up."""
+        """Let all clients hang up, whatever they have not sent."""
         for talk in self._talks:
-            talk.close()
+            talk.writer.transport.abort()
         await until(lambda: self.server.connection_count == 0)
 
 
@@ -140,6 +140,6 @@ async def served(
     made = Served(server, tls[1] if tls else None)
     try:
         yield made
-        await made.hang_up()
     finally:
+        await made.hang_up()
         await server.close()

@@ -40,14 +40,14 @@ def test_query_is_read_as_go_reads_it(text: str, params: dict[str, str]) -> None
     assert parse_query(text) == params
 
 
-@pytest.mark.parametrize("text", [";", "a=1;b=2", "a=1&b;=2", "%", "a=%", "a=%2", "a=%2g", "a=%g2", "%zz=1", "a&b=%%20"])
+@pytest.mark.parametrize("text", [";", "a=1;b=2", "a=1&b;=2", "%", "a=%", "a=%2", "a=%2g", "a=%g2", "%z=1", "a&b=%%20"])
 def test_query_that_is_none_is_refused(text: str) -> None:
     """A semicolon, or a percent sign without two hex digits, spoils all of it."""
     with pytest.raises(ValueError):
         parse_query(text)
 
 
-@pytest.mark.parametrize("digits", ["%٣0", "%0٣", "%²2"])  # noqa: RUF001  # they look like digits
+@pytest.mark.parametrize("digits", ["%٣0", "%0٣", "%²2"])
 def test_hex_digits_are_those_of_ascii(digits: str) -> None:
     """Digits of other scripts are none."""
     with pytest.raises(ValueError):
@@ -57,9 +57,7 @@ def test_hex_digits_are_those_of_ascii(digits: str) -> None:
 @given(params=st.dictionaries(st.text(min_size=1), st.text()))
 def test_what_is_encoded_comes_back(params: dict[str, str]) -> None:
     """Any names and values survive."""
-    assert parse_query(urlencode(params, errors="replace")) == {
-        name.encode(errors="replace").decode(): value.encode(errors="replace").decode() for name, value in params.items()
-    }
+    assert parse_query(urlencode(params)) == params
 
 
 @given(pieces=PIECES)
