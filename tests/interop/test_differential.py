@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.interop.differential.comparing import comparable, comparable_heard, comparable_stats, is_known
+from tests.interop.differential.comparing import comparable, comparable_heard, comparable_stats, differences, is_known
 from tests.interop.differential.side import Side
 from tests.interop.differential.stream import MAX_BODY_BYTES, MAX_MSG_BYTES, HangUp, Http, Step, Stream, Tcp
 from tests.interop.servers import SERVERS
@@ -81,7 +81,7 @@ class Match:
         if isinstance(step, Http):
             nsqd, node = (side.ask(step) for side in self._sides)
             theirs, ours = (comparable(*each) for each in zip(self._sides, (step, step), (nsqd, node), strict=True))
-            assert ours == theirs or is_known(step, nsqd, node), f"nsqd: {theirs}\nnode: {ours}"
+            assert ours == theirs or is_known(step, nsqd, node), "\n".join(differences(theirs, ours))
             return
         for side in self._sides:
             if isinstance(step, Tcp):
@@ -101,7 +101,7 @@ class Match:
                 self.topics = max(self.topics, len(stats[0]["topics"]))
                 self.messages += len(heard[0].messages)
                 return
-            assert time.monotonic() < deadline, f"nsqd: {found[0]}\nnode: {found[1]}"
+            assert time.monotonic() < deadline, "\n".join(differences(*found))
             for side, each in zip(self._sides, heard, strict=True):
                 side.give_back(each)
 

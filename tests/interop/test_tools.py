@@ -21,7 +21,7 @@ from tests.interop.cluster.members import Cluster, cluster, found
 from tests.interop.cluster.talking import drain, make, publish
 from tests.interop.cluster.tools import tool, web_server
 from tests.interop.servers import DAEMONS, LOOKUPDS, Server, until
-from tests.interop.transcripts.wire import dpub, identify
+from tests.interop.transcripts.wire import dpub
 
 BODIES: Final = [b"line %d" % number for number in range(300)]
 BINARY: Final = [*(bytes([number]) for number in range(256)), bytes(range(256)) * 400]
@@ -310,8 +310,7 @@ def busy(server: Server, topic: str, stack: ExitStack) -> None:
     """A channel with messages in every place, and a client."""
     make(server, topic, "ch")
     client = stack.enter_context(socket.create_connection((server.host, server.port), timeout=10))
-    client.sendall(b"  V2" + dpub(topic, 60_000, b"later") + identify(heartbeat_interval=-1))
-    client.sendall(f"SUB {topic} ch\nRDY 3\n".encode())
+    client.sendall(b"  V2" + dpub(topic, 60_000, b"later") + f"SUB {topic} ch\nRDY 3\n".encode())
     publish(server, topic, *BODIES[:10])
     until(lambda: server.channel(topic, "ch").get("in_flight_count") == 3, "three are in flight")
     until(lambda: server.channel(topic, "ch").get("deferred_count") == 1, "one is deferred")

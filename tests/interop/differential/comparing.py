@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -130,3 +130,15 @@ def comparable_heard(heard: Heard) -> tuple[list[tuple[str, str]], list[tuple[st
     """Frames with ids masked; messages in no order."""
     frames = [(by, _ID.sub("id", text)) for by, text in heard.frames]
     return sorted(frames, key=lambda each: each[0]), sorted(heard.messages)
+
+
+def differences(nsqd: Any, node: Any, where: str = "") -> Iterator[str]:
+    """What is not equal, a line each."""
+    if isinstance(nsqd, dict) and isinstance(node, dict):
+        for name in sorted(nsqd.keys() | node.keys()):
+            yield from differences(nsqd.get(name), node.get(name), f"{where}.{name}")
+    elif isinstance(nsqd, list | tuple) and isinstance(node, list | tuple) and len(nsqd) == len(node):
+        for number, each in enumerate(zip(nsqd, node, strict=True)):
+            yield from differences(*each, f"{where}[{number}]")
+    elif nsqd != node:
+        yield f"{where}: nsqd {str(nsqd)[:400]}, node {str(node)[:400]}"
