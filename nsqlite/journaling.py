@@ -117,7 +117,8 @@ class Journaling(Gate):
             is_whole: Whether the journal's last record counts as settled even though its
                 turn was not applied, because it never will be.
         """
-        state = self.broker.snapshot()
+        is_memory = isinstance(self.storage, InMemoryStorage)  # it keeps messages, and no topics
+        state = self.broker.snapshot(self.storage.has_rows if is_memory else None)
         self.unsettled_bytes = 0
         if isinstance(self.storage, DurableStorage):
             is_ahead = self.turn_lsn and not is_whole

@@ -390,6 +390,7 @@ class ChangeChannel(Op):
             self.result = [channel]
         elif self.kind == layout.CHANNEL_EMPTIED:
             channel.empty()
+            broker.wakes.extend(each.watcher for each in channel.consumers if each.watcher is not None)
         else:
             channel.is_paused = self.is_paused
             broker.attend(channel)

@@ -181,7 +181,7 @@ def _row(broker: Broker, channel: Channel, now_ns: int, with_clients: bool, with
     row = (
         channel.name,
         ready,
-        max(0, ready - in_memory) if ready and not channel.is_volatile else 0,
+        max(0, ready - in_memory) if ready and topic.log.settled_end and not channel.is_volatile else 0,
         channel.in_flight_count - late,
         channel.deferred_count - due,
         channel.message_count,

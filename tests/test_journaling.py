@@ -129,3 +129,21 @@ def test_memory_journals_nothing_and_settles_by_itself() -> None:
 
         assert node.engine.storage.store_bytes < 2 * MIB
         node.check()
+
+
+def test_memory_settles_no_topic_that_has_no_message() -> None:
+    """A settlement in memory costs what the topics with messages cost, however many others there are."""
+    with nsqlite.open(clock=AttendedClock()) as node:
+        for number in range(20):
+            node.topic(f"idle{number}").channel("nobody")
+        channel = node.topic("orders").channel("billing")
+        node.publish_many("orders", [b"x" * 1000] * 2000)
+
+        assert [topic.name for topic in node.engine.storage._settled.topics.values()] == ["orders"]
+        while messages := channel.receive_many(100, timeout=0):
+            channel.finish_many(messages)
+        node.engine._ask_settlement()
+        assert node.engine.storage.store_bytes == 0
+        node.engine._ask_settlement()
+        assert node.engine.storage._settled.topics == {}
+        node.check()

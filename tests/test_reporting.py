@@ -132,6 +132,17 @@ def test_stats_are_a_frozen_tree(node: nsqlite.Node) -> None:
         stats.health = "x"
 
 
+def test_requeued_messages_in_memory_are_no_backend_depth(clock: AttendedClock) -> None:
+    """Where nothing was ever written to disk, nothing is only there."""
+    with nsqlite.open(clock=clock) as node:
+        channel = node.topic("orders").channel("billing")
+        node.publish("orders", b"x")
+        channel.receive(timeout=0).requeue()
+        stats = node.stats().topics[0].channels[0]
+
+    assert (stats.depth, stats.backend_depth) == (1, 0)
+
+
 def test_settled_messages_are_backend_depth(tmp_path: Path, clock: AttendedClock) -> None:
     """What only the disk holds is told apart, in the topic and in its channels."""
     with nsqlite.open(tmp_path / "store", clock=clock) as node:

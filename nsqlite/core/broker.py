@@ -153,11 +153,16 @@ class Broker:
 
     # -- state ----------------------------------------------------------------------------
 
-    def snapshot(self) -> NodeState:
-        """What a settlement writes. O(topics + changes); no message is touched."""
+    def snapshot(self, has_rows: Callable[[int], bool] | None = None) -> NodeState:
+        """What a settlement writes. O(topics + their channels + changes); no message is touched.
+
+        Args:
+            has_rows: Whether storage has messages of a topic, by its number. Topics of which nothing is
+                there and nothing is to be written are left out. None leaves none out.
+        """
         state = NodeState(last_id=self.next_id - 1, next_number=self.next_number)
         for topic in self.topics.values():
-            if not topic.is_ephemeral:
+            if not topic.is_ephemeral and (has_rows is None or has_rows(topic.number) or topic.log.has_unsettled):
                 state.topics[topic.number] = topic.snapshot()
         return state
 

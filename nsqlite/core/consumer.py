@@ -16,7 +16,7 @@ class Consumer:
         in_flight_count: Messages it holds.
         msg_timeout_ns: How long it may hold one.
         held: What it holds, by id; None for a consumer in the process, whose messages know their place.
-        watcher: Woken when its channel goes or the node closes, whether it waits for a message or not.
+        watcher: Woken when its channel goes or is emptied, or the node closes, whether it waits for a message or not.
     """
 
     __slots__ = (

@@ -57,6 +57,11 @@ class TopicLog:
         run = self.runs[at]
         return run if seq < run.first_seq + run.count else None
 
+    @property
+    def has_unsettled(self) -> bool:
+        """Whether there are runs that no settlement wrote yet."""
+        return bool(self.firsts) and self.firsts[-1] >= self.settled_end
+
     def unsettled(self) -> list[AnyRun]:
         """The runs that no settlement wrote yet."""
         return self.runs[bisect_left(self.firsts, self.settled_end) :]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
+import socket
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -93,7 +95,16 @@ class Binding:
             await self._bind_unix(make, where, secure)
             return
         host, port = where
-        self._server = await loop.create_server(make, host or None, port, backlog=BACKLOG, reuse_address=True, **secure)
+        for is_last in (False, False, True):
+            some_port = port or _free_port(host)
+            try:
+                self._server = await loop.create_server(
+                    make, host or None, some_port, backlog=BACKLOG, reuse_address=True, **secure
+                )
+                break
+            except OSError:
+                if is_last or some_port == port:
+                    raise  # else somebody was quicker to take the port
         self.address = self._server.sockets[0].getsockname()[:2]
 
     async def _bind_unix(self, make: Callable[[], asyncio.BaseProtocol], path: str, secure: dict[str, Any]) -> None:
@@ -125,6 +136,17 @@ class Binding:
             with suppress(OSError):
                 if os.stat(self.address).st_ino == self._socket_inode:  # nobody has taken its place
                     os.unlink(self.address)
+
+
+def _free_port(host: str) -> int:
+    """A port for a host that may be several addresses, each of which the system would give another; else 0."""
+    with suppress(ValueError):
+        ipaddress.ip_address(host)
+        return 0
+    with socket.socket() as found:
+        found.bind(("", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 async def rounds() -> None:

@@ -18,6 +18,7 @@ from nsqlite.storage.durable import DurableStorage
 
 if TYPE_CHECKING:
     from nsqlite.net.http.server import HttpServer
+    from nsqlite.net.http_api.servers import HttpServers
     from nsqlite.net.lookup import LookupPeers
 
 
@@ -141,14 +142,18 @@ class Nsqd:
 
     async def _start_http(self) -> None:
         try:
-            from nsqlite.net.http_api.servers import HttpServers
+            servers = self._make_http_servers()
         except ImportError as error:
             raise InvalidOptionError(
                 "http_address", self.options.http_address, "install nsqlite[net], or leave it out"
             ) from error
-        servers = HttpServers(self)
         self._parts.append(servers)
         await servers.start()
+
+    def _make_http_servers(self) -> HttpServers:
+        from nsqlite.net.http_api.servers import HttpServers
+
+        return HttpServers(self)
 
     def _start_statsd(self) -> None:
         from nsqlite.net.statsd import Statsd

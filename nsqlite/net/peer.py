@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from nsqlite.clock import Handle
@@ -58,6 +58,8 @@ class Peer(asyncio.Protocol):
         tls_description: Once the connection is encrypted.
     """
 
+    session_type: Callable[[TcpServer, Peer], Session] = Session  # nsqlite.testing has another one
+
     def __init__(self, server: TcpServer) -> None:
         self.transport: Any = None
         self.server = server
@@ -91,7 +93,7 @@ class Peer(asyncio.Protocol):
         self.connection = Connection(self.server.limits, is_tls_missing=self.server.is_tls_required)
         self.layers = Layers()
         self.outgoing = Outgoing(self, transport, self.layers)
-        self.session = Session(self.server, self)
+        self.session = self.session_type(self.server, self)
         self._lifeline = Lifeline(self)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         if not self.server.admit(self):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,6 +42,8 @@ class TcpServer:
         auth: Who knows what a secret may do; None if everybody may.
         is_auth_told: Whether the log has been told that the auth servers fail.
     """
+
+    peer_type: Callable[[TcpServer], Peer] = Peer  # nsqlite.testing has one that fails when it is told to
 
     def __init__(self, engine: Engine, options: ListenerOptions) -> None:
         """Prepare it, in the loop it is to run in.
@@ -81,7 +83,7 @@ class TcpServer:
         log.info("TCP: listening on %s", name, extra={"event": "listening", "address": name})
 
     def _make_peer(self) -> Peer:
-        return Peer(self)
+        return self.peer_type(self)
 
     @property
     def address(self) -> tuple[str, int] | str:

@@ -61,8 +61,12 @@ class InMemoryStorage:
                 return runs
         return Damage(seq, seq + 1)
 
+    def has_rows(self, topic: int) -> bool:
+        """Whether messages of a topic were settled and are still owed."""
+        return bool(self._rows.get(topic))
+
     def settle(self, state: NodeState) -> None:
-        """See Storage.settle."""
+        """See Storage.settle. Here topics without rows and without runs may be left out of the state."""
         for topic in state.topics.values():
             for channel in topic.channels.values():
                 channel.gather()

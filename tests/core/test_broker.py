@@ -121,6 +121,16 @@ def test_snapshot_leaves_out_what_is_ephemeral(broker: Broker) -> None:
     assert [channel.name for channel in topic.channels.values()] == ["billing"]
 
 
+def test_snapshot_leaves_out_topics_without_messages_when_asked(broker: Broker) -> None:
+    """A topic is in it that storage has rows of, or memory runs; others have nothing to be tidied."""
+    held, written, _ = (add_channel(broker, topic=name).topic for name in ("held", "written", "idle"))
+    publish(held, 5)
+
+    state = broker.snapshot(lambda number: number == written.number)
+
+    assert [topic.name for topic in state.topics.values()] == ["held", "written"]
+
+
 def test_settled_runs_leave_memory_beyond_the_cache(broker: Broker) -> None:
     """What storage has goes, oldest first, until the cache fits."""
     channel = add_channel(broker)

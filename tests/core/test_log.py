@@ -52,6 +52,12 @@ def test_unsettled_are_the_runs_that_storage_lacks() -> None:
     log.settled_end = 2
 
     assert [run.first_seq for run in log.unsettled()] == [2, 5]
+    assert log.has_unsettled
+
+    log.settled_end = 6
+
+    assert log.unsettled() == []
+    assert not log.has_unsettled
 
 
 @given(counts=st.lists(st.integers(1, 3), min_size=1, max_size=12), data=st.data())

@@ -33,6 +33,19 @@ def test_store_bytes_follow_what_is_owed(opening: Opening) -> None:
     assert storage.store_bytes == 0
 
 
+def test_rows_are_told_while_somebody_is_owed_them(opening: Opening) -> None:
+    """A topic has rows from the settlement that wrote them to the one that let them go."""
+    storage, _ = opening()
+    state = make_state([make_run(0, [b"x"] * 10)], 10)
+    [topic] = state.topics
+
+    storage.settle(state)
+    assert storage.has_rows(topic)
+    storage.settle(make_state([], 10, cursor=10))
+
+    assert not storage.has_rows(topic)
+
+
 def test_close_forgets_all(opening: Opening) -> None:
     """After closing nothing can be read."""
     storage, _ = opening()

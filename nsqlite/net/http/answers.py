@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
 
 from nsqlite.errors import NsqliteError
 from nsqlite.net.protocol import go_json
@@ -54,3 +58,59 @@ def empty() -> web.Response:
 def refusal(error: HttpError) -> web.Response:
     """What a client reads of an error."""
     return web.Response(status=error.status, body=error.body, headers=JSON | error.headers)
+
+
+class Ready(web.StreamResponse):
+    """An answer that was put together before: OK, to a client that keeps its connection.
+
+    A response of aiohttp's costs a fifth of what a small publish takes altogether (benchmarks/http).
+    """
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        super().__init__()
+        self._request: web.BaseRequest | None = request
+        self._is_last = False
+
+    @property
+    def keep_alive(self) -> bool:
+        """See StreamResponse."""
+        return not self._is_last
+
+    def force_close(self) -> None:
+        """See StreamResponse."""
+        self._is_last = True
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """See StreamResponse; head and body go out together."""
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send it, once.
+
+        Raises:
+            ConnectionResetError: The client is gone.
+        """
+        request, self._request = self._request, None
+        if request is None:
+            return
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError
+        transport.write(_ready(int(time.time()), self._is_last))
+        await request.writer.drain()
+
+
+@lru_cache(maxsize=2)
+def _ready(now_seconds: int, is_last: bool) -> bytes:  # noqa: FBT001  # a key
+    headers = TEXT | {"Content-Length": "2", "Date": formatdate(now_seconds, usegmt=True)}
+    if is_last:
+        headers["Connection"] = "close"
+    lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", "OK"]).encode()
+
+
+def ok(request: web.BaseRequest) -> web.StreamResponse:
+    """The word OK. Hot (benchmarks/http)."""
+    if request.version == HttpVersion11 and request.keep_alive:
+        return Ready(request)
+    return text(b"OK")

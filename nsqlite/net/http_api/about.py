@@ -34,7 +34,9 @@ class About:
     async def ping(self, call: Call) -> web.Response:
         """The word OK, or 500 and the error of the last write to the store."""
         health = self._nsqd.engine.health.text
-        return web.Response(status=200 if health == "OK" else 500, body=health.encode("utf-8", "replace"), headers=_PLAIN)
+        return web.Response(
+            status=200 if health == "OK" else 500, body=health.encode("utf-8", "replace"), headers=_PLAIN
+        )
 
     async def info(self, call: Call) -> web.Response:
         """Version, addresses and limits."""

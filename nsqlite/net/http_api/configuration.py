@@ -26,6 +26,7 @@ LOG_LEVELS: Final = {
     "error": logging.ERROR,
     "fatal": logging.CRITICAL,
 }
+MAX_LOOKUPDS: Final = 128  # that one request may set; the option itself takes any number
 _TLS_VERSIONS: Final = {"tls1.0": 769, "tls1.1": 770, "tls1.2": 771, "tls1.3": 772}
 _OF_NODE: Final = ("mem_queue_size", "max_msg_size", "max_body_size", "max_rdy_count", "max_channel_consumers")
 _TIMES_OF_NODE: Final = ("msg_timeout", "max_msg_timeout", "max_req_timeout", "e2e_processing_latency_window_time")
@@ -109,6 +110,8 @@ class Configuration:
         addresses = go_json.decode(body)
         if not isinstance(addresses, list | None):
             raise ValueError("no array")  # noqa: TRY004  # the value is wrong, not the call
+        if addresses is not None and len(addresses) > MAX_LOOKUPDS:
+            raise ValueError("too many")  # each is a connection and a task
         self._nsqd.set_lookupds(tuple(addresses or ()))
 
     def _answer(self, name: str) -> web.Response:

@@ -1,4 +1,8 @@
-"""POST /pub and /mpub."""
+"""POST /pub and /mpub.
+
+A batch takes some 120 bytes a message, and its own bytes, until it is kept. One of 5 MiB in lines of
+one byte each, 2.6 million messages, takes 300 MiB and a second in which nobody else is served.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +29,9 @@ from nsqlite.net.protocol.negotiation import MILLISECOND_NS
 from nsqlite.net.topics import Topics
 from nsqlite.ops import Publish
 
-MESSAGE_BYTES: Final = 100  # what a message of a batch takes beside its bytes, until it is kept
+MESSAGE_BYTES: Final = 120  # what a message of a batch takes beside its bytes, until it is kept
 BATCHES_BYTES: Final = 64 * 1024 * 1024  # of that, of all batches together
 _INTEGER: Final = re.compile("[+-]?[0-9]+")
-_OK: Final = b"OK"
 
 
 class Publishing:
@@ -46,7 +49,7 @@ class Publishing:
         """See Router."""
         return {"/pub": {"POST": self.pub}, "/mpub": {"POST": self.mpub}}
 
-    async def pub(self, call: Call) -> web.Response:
+    async def pub(self, call: Call) -> web.StreamResponse:
         """One message: the body. Hot (benchmarks/http)."""
         body = self._bodies.arrived(call.request)
         if body is not None:
@@ -54,7 +57,7 @@ class Publishing:
         async with self._bodies.reading(call.request, self._limits.max_msg_size, "MSG_TOO_BIG") as body:
             return await self._pub(call, body)
 
-    async def _pub(self, call: Call, body: bytes) -> web.Response:
+    async def _pub(self, call: Call, body: bytes) -> web.StreamResponse:
         if len(body) > self._limits.max_msg_size:
             raise HttpError(413, "MSG_TOO_BIG")
         if not body:
@@ -69,9 +72,9 @@ class Publishing:
                 self._engine.publish_one_now(topic, body)
             except (StoreError, ClosedError, NodeFailedError):
                 await self._publish(topic, [body], 0)
-        return answers.text(_OK)
+        return answers.ok(call.request)
 
-    async def mpub(self, call: Call) -> web.Response:
+    async def mpub(self, call: Call) -> web.StreamResponse:
         """Many messages, all or none: a line each, or with their sizes as in MPUB."""
         limit = self._limits.max_body_size
         length = call.request.content_length
@@ -82,7 +85,7 @@ class Publishing:
         is_binary = "binary" in params and BOOLEANS.get(params["binary"], True)
         async with self._bodies.reading(call.request, limit, "BODY_TOO_BIG") as body:
             await self._publish_batch(topic, body, is_binary=is_binary)
-        return answers.text(_OK)
+        return answers.ok(call.request)
 
     async def _publish_batch(self, topic: Topic, body: bytes, *, is_binary: bool) -> None:
         """Take it apart and publish it; what that takes is bounded, too, until it is kept."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -187,9 +187,11 @@ class Servers:
         http: For everybody else.
     """
 
+    registry_type: Callable[..., Registry] = Registry  # nsqlite.testing has one that tells of changes
+
     def __init__(self, options: LookupdOptions, clock: Clock) -> None:
         self.options = options
-        self.registry = Registry(
+        self.registry = self.registry_type(
             inactive_producer_timeout_ns=options.inactive_producer_timeout_ns,
             tombstone_lifetime_ns=options.tombstone_lifetime_ns,
             max_registrations=options.max_registrations,

@@ -7,7 +7,8 @@ input is closed.
 
 Options of both: topic, ca (a file; then it speaks TLS), snappy, deflate, secret, heartbeat_ms.
 Of a producer: steps, each ``{"do": "pub" | "mpub" | "dpub", "bodies": [...], "ms": delay}``.
-Of a consumer: channel, in_flight, msg_timeout_ms, backoff_ms (how long it rests after a
+Of a consumer: channel, lookupds (each host:port; asked once a second, instead of connecting to HOST and PORT;
+pynsq and go-nsq only), in_flight, msg_timeout_ms, backoff_ms (how long it rests after a
 failure), and plan: body -> what to do at the first attempt, the second, and so on, each
 ``{"do": "finish" | "requeue" | "backoff" | "touch" | "ignore", "ms": delay, "times": touches}``.
 What the plan does not name is finished. Bodies are written in hexadecimal.

@@ -117,11 +117,14 @@ async def consume(host: str, port: int, options: Options) -> None:
 
     rest_seconds = options.get("backoff_ms", 0) / 1000
     timeout_ms = options.get("msg_timeout_ms")
+    where: Options = {"nsqd_tcp_addresses": [f"{host}:{port}"]}
+    if lookupds := options.get("lookupds"):
+        where = {"lookupd_http_addresses": lookupds, "lookupd_poll_interval": 1, "lookupd_poll_jitter": 0.0}
     reader = TellingReader(
         options["topic"],
         options["channel"],
         handle,
-        nsqd_tcp_addresses=[f"{host}:{port}"],
+        **where,
         max_in_flight=options.get("in_flight", 1),
         max_backoff_duration=rest_seconds / 0.028 or 128,  # of which one failure rests 0.25 / 10 + 0.75 / 250
         msg_timeout=timeout_ms and timeout_ms / 1000,

@@ -49,6 +49,11 @@ def _is_bad_path(step: Http, nsqd: Reply, node: Reply) -> bool:
     return (nsqd.status, node.status) == (400, 404) and b"400 Bad Request" in nsqd.body
 
 
+def _is_big_batch(step: Http, nsqd: Reply, node: Reply) -> bool:
+    is_refused = (nsqd.status, node.status) == (413, 413)
+    return is_refused and step.is_of == "/mpub" and b"BAD_MESSAGE" in nsqd.body and b"BAD_BODY" in node.body
+
+
 def _is_info(step: Http, nsqd: Reply, node: Reply) -> bool:
     if step.is_of != "/info" or (nsqd.status, node.status) != (200, 200):
         return False
@@ -60,6 +65,9 @@ def _is_info(step: Http, nsqd: Reply, node: Reply) -> bool:
 KNOWN: Final = (
     Known("A node has a page for people at /.", _is_root),
     Known("A path whose escapes are damaged is a path that is unknown, and not a bad request.", _is_bad_path),
+    Known(
+        "Messages that say they add up to more than max-body-size are refused before they are missed.", _is_big_batch
+    ),
     Known("Ports and times are each server's own, and a node tells topology_region and topology_zone.", _is_info),
 )
 

@@ -208,6 +208,17 @@ EMPTYING = (
     ),
     exchange(
         145,
+        "empty_channel_of_busy_consumer",
+        "Who held as much as it asked for when the channel was emptied gets the next message at once.",
+        subscribed("h145busy", rdy=1),
+        post("/pub?topic=h145busy", body=b"held"),
+        Expect(Message(b"held")),
+        done("/channel/empty?topic=h145busy&channel=c"),
+        post("/pub?topic=h145busy", body=b"next"),
+        Expect(Message(b"next")),
+    ),
+    exchange(
+        145,
         "empty_topic",
         "Emptying a topic drops what waits in it, and nothing of its channels.",
         post("/mpub?topic=h145b", body=b"a\nb"),

@@ -1,8 +1,21 @@
 """Tests of the answers' form."""
 
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+
+import pytest
+from aiohttp import web
+
 from nsqlite.errors import NsqliteError
 from nsqlite.net.http import answers
 from nsqlite.net.http.answers import HttpError
+from nsqlite.net.http.connection import Patience
+from nsqlite.net.http.router import Call
+from tests.net.http.rig import hello, served, until
+from tests.net.raw_http import request
 
 
 def test_text_and_json_are_typed() -> None:
@@ -47,3 +60,55 @@ def test_answers_share_no_headers() -> None:
     answers.text(b"").headers["X"] = "y"
 
     assert "X" not in answers.text(b"").headers
+
+
+@pytest.mark.parametrize("version,keeps", [("1.1", True), ("1.1", False), ("1.0", True), ("1.0", False)])
+async def test_ok_is_told_to_everybody(version: str, keeps: bool) -> None:
+    """The same, whether it was put together before or not; the connection ends when it should."""
+    async with served({"/": {"POST": _ok}, "/hello": {"GET": hello}}) as server:
+        talk = await server.connect()
+        headers = {"Connection": "keep-alive" if keeps else "close"}
+        answers_made = [await talk.call("POST", "/", b"x", version=version, headers=headers)]
+        if keeps:
+            answers_made.append(await talk.call("POST", "/", b"x", version=version, headers=headers))
+            assert (await talk.call("GET", "/hello")).body == b"hello"
+        else:
+            assert await talk.rest() == b""
+
+    for answer in answers_made:
+        assert (answer.status, answer.body, answer.version) == (200, b"OK", version)
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert answer.headers["x-nsq-content-type"] == "nsq; version=1.0"
+        assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", answer.headers["date"])
+
+
+async def test_ok_may_be_the_last_word() -> None:
+    """If the rest of a body is not wanted, it says that the connection ends."""
+    async with served({"/": {"POST": _ok}}, patience=Patience(lingering=0.01)) as server:
+        talk = await server.connect()
+        answer = await talk.call("POST", "/", length=1_000_000)
+
+        assert (answer.body, answer.headers["connection"]) == (b"OK", "close")
+        assert await talk.rest() == b""
+
+
+async def test_ok_to_nobody_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that is gone when its answer is ready has it no more."""
+    opened = asyncio.Event()
+
+    async def late(call: Call) -> web.StreamResponse:
+        await opened.wait()
+        return answers.ok(call.request)
+
+    async with served({"/": {"POST": late}}) as server:
+        talk = await server.connect()
+        await talk.send(request("POST", "/", b"x"))
+        await until(lambda: server.server.connection_count == 1)
+        talk.writer.transport.abort()
+        await until(lambda: server.server.connection_count == 0)
+        opened.set()
+    assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
+
+
+async def _ok(call: Call) -> web.StreamResponse:
+    return answers.ok(call.request)

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from nsqlite.errors import NodeClosedError
 from nsqlite.net.http.answers import HttpError
+from nsqlite.net.http.connection import Patience
 from nsqlite.net.http.router import Call
 from tests.net.http.rig import Served, served
 from tests.net.raw_http import Answer, request
@@ -217,7 +218,7 @@ async def test_connection_ends_behind_a_large_body_that_is_not_wanted(length: in
 
 async def test_client_that_waits_for_leave_is_not_misunderstood() -> None:
     """If its body is not wanted the connection ends: what comes next might be the body, or a request."""
-    async with served(ROUTES) as server:
+    async with served(ROUTES, patience=Patience(lingering=0.01)) as server:
         await _next_is_no_body(server)
 
 

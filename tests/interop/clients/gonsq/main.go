@@ -33,6 +33,7 @@ type options struct {
 	InFlight                   int `json:"in_flight"`
 	MsgTimeoutMs               int `json:"msg_timeout_ms"`
 	BackoffMs                  int `json:"backoff_ms"`
+	Lookupds                   []string
 	Steps                      []step
 	Plan                       map[string][]action
 }
@@ -65,6 +66,9 @@ func config(wanted options) *nsq.Config {
 	}
 	if wanted.BackoffMs > 0 {
 		made.BackoffMultiplier = milliseconds(wanted.BackoffMs) / 2 // of which the first failure rests twice
+	}
+	if len(wanted.Lookupds) > 0 {
+		made.LookupdPollInterval, made.LookupdPollJitter = time.Second, 0
 	}
 	if wanted.Ca != "" {
 		made.TlsV1 = true
@@ -149,7 +153,12 @@ func consume(address string, wanted options, input io.Reader) {
 		act(message, planned)
 		return nil
 	}))
-	if err := consumer.ConnectToNSQD(address); err != nil {
+	if len(wanted.Lookupds) > 0 {
+		err = consumer.ConnectToNSQLookupds(wanted.Lookupds)
+	} else {
+		err = consumer.ConnectToNSQD(address)
+	}
+	if err != nil {
 		tell(line{"error": err.Error()})
 	}
 	if _, err := io.Copy(io.Discard, input); err != nil {
