@@ -35,7 +35,7 @@ from nsqlite.errors import (
 from nsqlite.message import HeldMessage
 from nsqlite.names import check_channel_name, check_topic_name
 from nsqlite.ops import ChangeChannel, ChangeTopic, MakeTopic, Publish
-from nsqlite.options import Options
+from nsqlite.options import SECOND_NS, Options
 from nsqlite.reporting import channel_counts, node_stats
 from nsqlite.stats import NodeStats
 from nsqlite.storage import layout
@@ -395,7 +395,8 @@ class Consumer:
             raise InvalidOptionError("max_in_flight", max_in_flight, "give an int from 1")
         self._channel = channel
         self._engine = channel._engine
-        self._core = CoreConsumer(threads.next_client_id(), max_in_flight, self._engine.options.msg_timeout_ns)
+        since = self._engine.clock.wall_ns() // SECOND_NS
+        self._core = CoreConsumer(threads.next_client_id(), max_in_flight, self._engine.options.msg_timeout_ns, since)
         self._engine.add_consumer(channel._core, self._core)
 
     async def __aenter__(self) -> Consumer:

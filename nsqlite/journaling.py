@@ -117,14 +117,15 @@ class Journaling(Gate):
             is_whole: Whether the journal's last record counts as settled even though its
                 turn was not applied, because it never will be.
         """
-        is_memory = isinstance(self.storage, InMemoryStorage)  # it keeps messages, and no topics
-        state = self.broker.snapshot(self.storage.has_rows if is_memory else None)
+        storage = self.storage
+        # The one in memory keeps messages, and no topics.
+        state = self.broker.snapshot(storage.has_rows if isinstance(storage, InMemoryStorage) else None)
         self.unsettled_bytes = 0
-        if isinstance(self.storage, DurableStorage):
+        if isinstance(storage, DurableStorage):
             is_ahead = self.turn_lsn and not is_whole
             if not is_ahead:
-                self.storage.journal.mark()
-            state.settled = self.turn_lsn - 1 if is_ahead else self.storage.journal.lsn
+                storage.journal.mark()
+            state.settled = self.turn_lsn - 1 if is_ahead else storage.journal.lsn
         return state
 
     def settled(self, state: NodeState) -> None:

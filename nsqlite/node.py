@@ -29,7 +29,7 @@ from nsqlite.lifetime import forget_engine, open_engine
 from nsqlite.message import HeldMessage, Message
 from nsqlite.names import check_channel_name, check_topic_name
 from nsqlite.ops import ChangeChannel, ChangeTopic, MakeTopic, Op, Publish
-from nsqlite.options import Options, merged
+from nsqlite.options import SECOND_NS, Options, merged
 from nsqlite.reporting import backup, channel_counts, node_stats
 from nsqlite.stats import NodeStats
 from nsqlite.storage import layout
@@ -407,7 +407,8 @@ class Consumer:
             raise InvalidOptionError("max_in_flight", max_in_flight, "give an int from 1")
         self._channel = channel
         self._engine = channel._engine
-        self._core = CoreConsumer(next_client_id(), max_in_flight, self._engine.options.msg_timeout_ns)
+        since = self._engine.clock.wall_ns() // SECOND_NS
+        self._core = CoreConsumer(next_client_id(), max_in_flight, self._engine.options.msg_timeout_ns, since)
         self._engine.add_consumer(channel._core, self._core)
 
     def __enter__(self) -> Consumer:

@@ -65,7 +65,7 @@ class PubCount:
 
 @attrs.frozen
 class ClientStats:
-    """One consumer of a channel, or a client that publishes. Who is in the process has only the first six.
+    """One consumer of a channel, or a client that publishes. Who is in the process has only the first six, and `connect_ts`.
 
     Attributes:
         client_id: Who it is; for a consumer in the process, its number.
@@ -79,7 +79,7 @@ class ClientStats:
         version: Of the protocol: "V2"; empty for who is in the process.
         remote_address: "ip:port", or "@" on a unix socket.
         state: 0 at first, 3 subscribed, 4 after CLS.
-        connect_ts: When it connected, in seconds since the epoch.
+        connect_ts: When it connected, or began to consume, in seconds since the epoch.
         sample_rate: Per cent of the channel's messages it gets, 0 for all.
         deflate: Whether the connection is compressed so.
         snappy: The same.

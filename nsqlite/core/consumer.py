@@ -15,12 +15,14 @@ class Consumer:
         rdy_count: Most messages it may hold in flight; a ceiling, not a credit.
         in_flight_count: Messages it holds.
         msg_timeout_ns: How long it may hold one.
+        connect_ts: When it began, in seconds since the epoch.
         held: What it holds, by id; None for a consumer in the process, whose messages know their place.
         watcher: Woken when its channel goes or is emptied, or the node closes, whether it waits for a message or not.
     """
 
     __slots__ = (
         "client_id",
+        "connect_ts",
         "finish_count",
         "held",
         "in_flight_count",
@@ -32,10 +34,11 @@ class Consumer:
         "watcher",
     )
 
-    def __init__(self, client_id: str, rdy_count: int, msg_timeout_ns: int) -> None:
+    def __init__(self, client_id: str, rdy_count: int, msg_timeout_ns: int, connect_ts: int = 0) -> None:
         self.client_id = client_id
         self.rdy_count = rdy_count
         self.msg_timeout_ns = msg_timeout_ns
+        self.connect_ts = connect_ts
         self.held: Held | None = None
         self.watcher: Any = None
         self.is_closed = False
@@ -58,4 +61,5 @@ class Consumer:
             message_count=self.message_count,
             finish_count=self.finish_count,
             requeue_count=self.requeue_count,
+            connect_ts=self.connect_ts,
         )

@@ -52,7 +52,8 @@ class HttpClient:
         except ImportError as error:
             wanted = "install nsqlite[net], which brings the HTTP client for it"
             raise InvalidOptionError(wanted_by, getattr(options, wanted_by), wanted) from error
-        self._ssl = client_context(options)
+        # True is the system's authorities, which aiohttp has read already: that takes 50 ms
+        self._ssl = client_context(options) if options.tls_root_ca_file else True
         self._timeout = aiohttp.ClientTimeout(
             total=options.http_client_request_timeout, sock_connect=options.http_client_connect_timeout
         )

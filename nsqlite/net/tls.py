@@ -56,13 +56,11 @@ def server_context(options: ListenerOptions) -> ssl.SSLContext:
 
 
 def client_context(options: ListenerOptions) -> ssl.SSLContext:
-    """For requests to auth servers over https: they must chain to `tls_root_ca_file`, or to the system's.
+    """For requests to auth servers over https: they must chain to `tls_root_ca_file`.
 
     Raises:
         InvalidOptionError: The file cannot be read or used.
     """
-    if not options.tls_root_ca_file:
-        return ssl.create_default_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _load_authorities(context, options)
     return context

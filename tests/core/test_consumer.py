@@ -28,11 +28,11 @@ def test_finishing_makes_room_without_a_new_count() -> None:
 
 def test_stats_are_a_snapshot() -> None:
     """A consumer's statistics do not move with it."""
-    consumer = Consumer("7", 3, 60)
+    consumer = Consumer("7", 3, 60, connect_ts=4)
     consumer.message_count = 5
 
     stats = consumer.stats()
     consumer.message_count = 6
 
     assert (stats.client_id, stats.ready_count, stats.message_count) == ("7", 3, 5)
-    assert (stats.in_flight_count, stats.finish_count, stats.requeue_count) == (0, 0, 0)
+    assert (stats.in_flight_count, stats.finish_count, stats.requeue_count, stats.connect_ts) == (0, 0, 0, 4)

@@ -101,7 +101,7 @@ class Ready(web.StreamResponse):
 
 
 @lru_cache(maxsize=2)
-def _ready(now_seconds: int, is_last: bool) -> bytes:  # noqa: FBT001  # a key
+def _ready(now_seconds: int, is_last: bool) -> bytes:
     headers = TEXT | {"Content-Length": "2", "Date": formatdate(now_seconds, usegmt=True)}
     if is_last:
         headers["Connection"] = "close"

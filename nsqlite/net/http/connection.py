@@ -55,9 +55,12 @@ class Connection(web.RequestHandler):
 
     aiohttp bounds a queue of requests by their number only, and waits for ever for a client that
     takes nothing; both are set right here.
+
+    Attributes:
+        is_lost: Whether it has ended.
     """
 
-    __slots__ = ("_admit", "_alarm", "_body", "_forget", "_head_bytes", "_is_lost", "_link", "_patience", "_seen_count")
+    __slots__ = ("_admit", "_alarm", "_body", "_forget", "_head_bytes", "_link", "_patience", "_seen_count", "is_lost")
 
     def __init__(
         self,
@@ -87,7 +90,7 @@ class Connection(web.RequestHandler):
         self._forget = forget
         self._link: Any = None
         self._alarm: asyncio.TimerHandle | None = None
-        self._is_lost = False
+        self.is_lost = False
         self._seen_count = 0
         self._head_bytes = 0
         self._body: StreamReader | None = None  # of the last request whose head is complete
@@ -103,14 +106,14 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End whatever goes on."""
-        self._is_lost = True
+        self.is_lost = True
         self._disarm()
         self._forget(self)
         super().connection_lost(exc)
 
     def abort(self) -> None:
         """End it now, whatever was not sent."""
-        if not self._is_lost and self._link is not None:
+        if not self.is_lost and self._link is not None:
             self._link.abort()
 
     # -- what comes in --------------------------------------------------------------------
@@ -184,7 +187,7 @@ class Connection(web.RequestHandler):
             self._arm()
 
     def _arm(self) -> None:
-        if self._alarm is None and not self._is_lost:
+        if self._alarm is None and not self.is_lost:
             self._alarm = self._loop.call_later(self._patience.sending, self.abort)
 
     def _disarm(self) -> None:

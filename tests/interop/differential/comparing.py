@@ -20,6 +20,7 @@ _TEXT_MASKS: Final = (
     (re.compile(rb"^start_time .*$", re.MULTILINE), b"start_time"),
     (re.compile(rb"^uptime .*$", re.MULTILINE), b"uptime"),
     (re.compile(rb"\t\d+$", re.MULTILINE), b"\t0"),
+    (re.compile(rb"be-depth: \d+ *"), b"be-depth"),
     (re.compile(rb"connected: .*$", re.MULTILINE), b"connected"),
     (re.compile(rb"\[V2 (\S+):\d+ *\]"), rb"[\1]"),
 )
@@ -100,7 +101,8 @@ def comparable_stats(side: Side, stats: Mapping[str, Any], step: Http | None = N
     """Statistics with the names of connections instead of their addresses, and without times.
 
     nsqd tells one topic of those that a producer published to, any, unless one is asked for; a node
-    tells all. It has no topology_region and topology_zone, which came later.
+    tells all. It has no topology_region and topology_zone, which came later. Backend depth is what did not
+    fit into nsqd's queue in memory, and what a node's storage has settled.
     """
     names = {client.address: name for name, client in side.clients.items()}
     is_of_topic = step is not None and _is_of_topic(step)
@@ -116,8 +118,11 @@ def comparable_stats(side: Side, stats: Mapping[str, Any], step: Http | None = N
     def comparable_clients(clients: Any) -> Any:
         return clients and sorted(map(comparable_client, clients), key=lambda each: str(each["remote_address"]))
 
+    def comparable_channel(channel: dict[str, Any]) -> dict[str, Any]:
+        return channel | {"clients": comparable_clients(channel["clients"]), "backend_depth": 0}
+
     topics = [
-        topic | {"channels": [each | {"clients": comparable_clients(each["clients"])} for each in topic["channels"]]}
+        topic | {"channels": [*map(comparable_channel, topic["channels"])], "backend_depth": 0}
         for topic in stats["topics"] or ()
     ]
     return dict(stats) | {

@@ -262,7 +262,7 @@ class Stream:
             whole = batch(*(self._body() for _ in range(self._random.randrange(1, 4))))
             sent = self._damaged(whole)
             return Tcp("P", b"MPUB %s\n" % topic.encode() + sized(sent), is_last=sent != whole)
-        elif kind == 1:
+        if kind == 1:
             delay = self._random.choice(("0", str(LONG_MS), "3600001", "-1", "x", ""))
             data = f"DPUB {topic} {delay}\n".encode() + sized(self._body())
         else:

@@ -89,6 +89,18 @@ LOOKUPD_ADDRESSES = (
     ),
     exchange(
         136,
+        "lookupds_null",
+        "Nothing instead of a list is an empty list.",
+        Request("PUT", LOOKUPDS, b"null"),
+        Differs(
+            (Answer(200, b"null", JSON),),
+            (Answer(200, b"[]", JSON),),
+            "Who reads it expects a list.",
+        ),
+        server=server(alone="lookupds_null"),
+    ),
+    exchange(
+        136,
         "lookupds_that_are_no_addresses",
         "What is no address cannot be put.",
         Request("PUT", LOOKUPDS, b'["nonsense"]'),

@@ -295,6 +295,19 @@ PATHS = (
             ),
         ),
     ),
+    exchange(
+        113,
+        "malformed_not_ascii",
+        "What is not ASCII must be escaped.",
+        raw(
+            b"GET /stats?\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+            Differs(
+                (Answer(200, None, TEXT),),
+                (Answer(400, b"400 Bad Request", PLAIN), ExpectEof(by="H")),
+                "HTTP does not allow it.",
+            ),
+        ),
+    ),
     malformed("header", b"GET /ping HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n"),
     malformed("blank_in_path", get("/pi ng")),
     malformed("no_slash", get("ping")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -85,6 +86,8 @@ def test_clients_and_producers_are_told(rig: Rig, client: HttpClient) -> None:
     of_topic = client.get("/stats?format=json&topic=u").json["producers"][0]
 
     assert (far["ready_count"], here["remote_address"]) == (5, "127.0.0.1:0")
+    assert (here["hostname"], here["user_agent"]) == (socket.gethostname(), f"nsqlite/{nsqlite.__version__}")
+    assert here["connect_ts"] == far["connect_ts"] > 0
     assert far["remote_address"].startswith("127.0.0.1:")
     assert "pub_counts" not in far
     assert found["pub_counts"] == [{"topic": "t", "count": 1}, {"topic": "u", "count": 1}]

@@ -1,0 +1,1 @@
+"""A small shop: mails for orders, by an NSQ client; articles from the shelf, by nsqlite itself."""
