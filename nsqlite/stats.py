@@ -65,7 +65,7 @@ class PubCount:
 
 @attrs.frozen
 class ClientStats:
-    """One consumer of a channel, or a client that publishes. Who is in the process has only the first six, and `connect_ts`.
+    """One consumer of a channel, or a publisher. In the process only the first six and `connect_ts` are set.
 
     Attributes:
         client_id: Who it is; for a consumer in the process, its number.

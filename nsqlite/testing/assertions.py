@@ -73,6 +73,10 @@ class Wanted:
         return " ".join(parts)
 
 
+def _messages(count: int) -> str:
+    return "1 message is" if count == 1 else f"{count} messages are"
+
+
 def _says(body: bytes, value: Any) -> bool:
     try:
         return bool(json_library.loads(body) == value)
@@ -182,7 +186,7 @@ class Assertions:
             if topic in (None, names[0]) and channel in (None, names[1])
         }
         if owed:
-            self._fail(f"{sum(map(sum, owed.values()))} messages are not finished")
+            self._fail(f"{_messages(sum(map(sum, owed.values())))} not finished")
 
     # -- waiting --------------------------------------------------------------------------
 
@@ -218,6 +222,7 @@ class Assertions:
             found[:] = [each for each in self.history.of(topic, channel, kind) if _fits(each, body)]
             return len(found) >= count
 
+        self.settle()
         if not self.history.wait_until(has_come, timeout):
             where = f"in {topic or 'any topic'}" + (f":{channel}" if channel else "")
             what = f" with body {shown_body(body)}" if isinstance(body, bytes) else ""
@@ -253,7 +258,7 @@ class Assertions:
         elif count is None and not found:
             self._fail(f"no message was {wanted}")
         if count is not None and len(found) != count:
-            self._fail(f"{len(found)} messages, not {count}, were {wanted}")
+            self._fail(f"{_messages(len(found))} {wanted}, not {count}")
 
     def _fail(self, why: str) -> None:
         raise AssertionError(f"{why}\n\n{table(self.history, self._subject.owed())}")

@@ -72,18 +72,18 @@ class Callers:
 
     def busy(self) -> list[Any]:
         """The threads and tasks, but who asks, that have a message or were woken for one; not those that sleep."""
+        return [each for each, doing in self._others() if not self._is_waiting(each, doing)]
+
+    def channels(self) -> list[tuple[str, str]]:
+        """Topic and channel of each who takes messages, but who asks."""
+        return [(doing.channel.topic.name, doing.channel.name) for _, doing in self._others()]
+
+    def _others(self) -> list[tuple[Any, _Doing]]:
         asking = {myself(), threading.current_thread()}
-        return [each for each, doing in self._living() if each not in asking and not self._is_waiting(each, doing)]
-
-    def channels(self) -> set[tuple[str, str]]:
-        """Topic and channel of all who take messages."""
-        return {(doing.channel.topic.name, doing.channel.name) for _, doing in self._living()}
-
-    def _living(self) -> list[tuple[Any, _Doing]]:
         with self._guard:
             for each in [each for each in self._doing if not _is_alive(each)]:
                 del self._doing[each]
-            return list(self._doing.items())
+            return [(each, doing) for each, doing in self._doing.items() if each not in asking]
 
     def _is_waiting(self, caller: Any, doing: _Doing) -> bool:
         """Whether neither anybody nor time has woken it."""

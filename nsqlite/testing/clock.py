@@ -13,7 +13,9 @@ from nsqlite.clock import VirtualClock, _Alarm
 from nsqlite.core.timers import NEVER
 from nsqlite.options import SECOND_NS
 
-_STORE_THREADS: Final = ("nsqlite-sync", "nsqlite-settle")
+# A store's own threads.
+SYNC_THREAD: Final = "nsqlite-sync"
+SETTLE_THREAD: Final = "nsqlite-settle"
 
 
 class Clock(VirtualClock):
@@ -106,7 +108,7 @@ class Clock(VirtualClock):
 
     def _set(self, deadline_ns: int, ring: Callable[[], object]) -> _Alarm | None:
         alarm = super()._set(deadline_ns, ring)
-        if alarm is not None and threading.current_thread().name in _STORE_THREADS:
+        if alarm is not None and threading.current_thread().name in {SYNC_THREAD, SETTLE_THREAD}:
             with self._guard:
                 self._of_stores.add(alarm)
         return alarm

@@ -12,6 +12,7 @@ from typing import Any, Final
 from nsqlite.net.peer import Peer
 from nsqlite.net.protocol import wire
 from nsqlite.net.tcp_server import TcpServer
+from nsqlite.testing.clock import Clock as TestClock
 from nsqlite.testing.faults import DROP, MESSAGE, Fault, Faults
 from nsqlite.testing.faulty_session import FaultySession
 
@@ -38,6 +39,7 @@ class FaultyPeer(Peer):
         self.number = faults.next_connection()
         self._fault: Fault | None = None
         self.is_asked = False
+        self._is_in_jumps = isinstance(self.clock, TestClock)
         self._answer: asyncio.Future[None] | None = None
 
     # -- breaking off ---------------------------------------------------------------------
@@ -67,7 +69,7 @@ class FaultyPeer(Peer):
             self._break(fault, frame)
 
     def send_messages(self, pieces: Sequence[bytes], *, may_wait: bool) -> None:
-        """See Peer."""
+        """See Peer. They leave at once: where time stands still, they would wait in the output buffer for ever."""
         if self.faults.concern(MESSAGE):
             whole: list[bytes] = []
             for frame in _frames(pieces):
@@ -77,7 +79,7 @@ class FaultyPeer(Peer):
                     self._break(fault, frame)
                     return
                 whole.append(frame)
-        super().send_messages(pieces, may_wait=may_wait)
+        super().send_messages(pieces, may_wait=False)
 
     def _break(self, fault: Fault, frame: bytes) -> None:
         if fault.kind == DROP:
@@ -90,13 +92,21 @@ class FaultyPeer(Peer):
 
     @property
     def is_busy(self) -> bool:
-        """See Peer. Who hears no heartbeat has nothing to answer, and is not taken for dead."""
-        return super().is_busy or not self.faults.has_heartbeats
+        """See Peer. Who hears no heartbeat has nothing to answer, and is not taken for dead.
+
+        Nor is, where time jumps, who has not been asked: a client lives on real time, and a jump of an hour is
+        none of it.
+        """
+        is_not_asked = self._is_in_jumps and not self.is_asked
+        return super().is_busy or not self.faults.has_heartbeats or is_not_asked
 
     def send_heartbeat(self) -> None:
         """See Peer."""
         if self.faults.has_heartbeats:
             super().send_heartbeat()
+            if self._is_in_jumps and not self.is_asked:  # it has one more interval to answer, however far time jumped
+                since_ns = self.clock.monotonic_ns() - self.agreement.heartbeat_interval_ns
+                self._lifeline.last_ns = max(self._lifeline.last_ns, since_ns)
             self.is_asked = self.connection.has_magic
 
     def revive(self) -> None:
@@ -117,13 +127,6 @@ class FaultyPeer(Peer):
     def would_die(self, in_ns: int) -> bool:
         """Whether it is taken for dead if time jumps so far."""
         return self._lifeline._deadline_ns() <= self.clock.monotonic_ns() + in_ns
-
-    def spare(self, in_ns: int) -> None:
-        """Let it live through a jump of time, unless it owes an answer: it has one more interval then."""
-        interval_ns = self.agreement.heartbeat_interval_ns
-        if not self.is_asked and (self.connection.has_magic or in_ns > interval_ns):
-            since_ns = self.clock.monotonic_ns() + in_ns - interval_ns
-            self._lifeline.last_ns = max(self._lifeline.last_ns, since_ns)
 
 
 def sever(transport: Any) -> None:

@@ -57,7 +57,7 @@ class Nsq(Assertions):
         >>> from nsqlite.testing import nsq
         >>> with nsq() as queue:
         ...     queue.on("orders", "billing", lambda message: queue.publish("mail", message.body))
-        ...     queue.publish("orders", b"7")
+        ...     _ = queue.publish("orders", b"7")
         ...     queue.drain()
         ...     queue.assert_published("mail", body=b"7", count=1)
         ...     queue.assert_empty()
@@ -128,6 +128,7 @@ class Nsq(Assertions):
         """Run handlers, and let threads that consume by themselves go on, until nothing is left to do.
 
         A thread or task is idle when it waits for a message, or sleeps on `clock`; so is an async handler.
+        One that has just been started may not have come so far: see `wait_for_consumers`.
 
         Args:
             jump: When all is idle and something is due later, move time there and go on: an hour of
@@ -161,6 +162,17 @@ class Nsq(Assertions):
                         self._check_time(deadline, timeout)
                     elif not self._jump(jump):
                         return
+
+    def wait_for_consumers(self, topic: str, channel: str, count: int = 1, *, timeout: float = 5.0) -> None:
+        """Return once so many threads or tasks take messages of a channel; `drain` waits for those from then on.
+
+        Raises:
+            AssertionError: They have not come within the timeout, in seconds of real time.
+        """
+        callers = self._subject.witness.callers
+        if not self.history.wait_until(lambda: callers.channels().count((topic, channel)) >= count, timeout):
+            here = callers.channels().count((topic, channel))
+            raise AssertionError(f"{here} consumers, not {count}, have come to {topic}:{channel} within {timeout:g} s")
 
     async def drained(self, *, jump: bool = False, timeout: float = 5.0) -> None:
         """As `drain`, in a running loop: other tasks go on meanwhile, and plain handlers run in the loop."""
@@ -225,7 +237,7 @@ class Nsq(Assertions):
             return
         try:
             with message:
-                subscription.handler(message)
+                _refuse_coroutine(subscription.handler(message))
         except Exception as error:  # noqa: BLE001  # raised again where the test sees it
             self._failed(subscription, error)
 
@@ -275,7 +287,9 @@ class Nsq(Assertions):
         """Move time to what is due next, if there is anything that somebody will take."""
         if not may_jump:
             return False
-        taken = {(each.topic, each.channel) for each in self._subscriptions} | self._subject.witness.callers.channels()
+        taken = {(each.topic, each.channel) for each in self._subscriptions}.union(
+            self._subject.witness.callers.channels()
+        )
         owed = self._subject.owed()
         is_due = any(in_flight or deferred for names, (_, in_flight, deferred) in owed.items() if names in taken)
         return is_due and self.clock.advance_to_next()
@@ -360,6 +374,13 @@ def _is_paused(node: Node, subscription: Subscription) -> bool:
         return node.topic(subscription.topic).channel(subscription.channel).is_paused
     except ClosedError:
         return True
+
+
+def _refuse_coroutine(returned: object) -> None:
+    """A plain function around an async one would seem to have done its work."""
+    if inspect.iscoroutine(returned):
+        returned.close()
+        raise MisuseError("this handler returns a coroutine that nobody awaits: give an async function")
 
 
 def _is_in_loop() -> bool:

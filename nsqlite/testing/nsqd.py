@@ -145,7 +145,7 @@ class Nsqd(Assertions, Mishaps):
         if self._server is not None:
             self._server.thread.settle()
             if in_ns:
-                self._server.spare(in_ns)
+                self._server.wait_for_answers(in_ns)
 
     def _revive(self) -> None:
         if self._server is not None:

@@ -104,21 +104,14 @@ class Server:
 
         self.thread.call(work)
 
-    def spare(self, in_ns: int) -> None:
-        """Before time jumps: let nobody be taken for dead who answers the heartbeats that it gets.
+    def wait_for_answers(self, in_ns: int) -> None:
+        """Before time jumps so far: give clients that owe an answer to a heartbeat, and would die, a moment for it."""
+        self.thread.run(self._wait_for_answers(in_ns))
 
-        A client lives on real time. One that owes an answer has a moment of that to give it; one that gives
-        none dies as it would. To all others a jump is no longer than one heartbeat interval.
-        """
-        self.thread.run(self._spare(in_ns))
-
-    async def _spare(self, in_ns: int) -> None:
-        doomed = [each for each in self.nsqd.peers() if each.would_die(in_ns)]
-        answers = [each.answer() for each in doomed if each.is_asked]
+    async def _wait_for_answers(self, in_ns: int) -> None:
+        answers = [each.answer() for each in self.nsqd.peers() if each.would_die(in_ns)]
         if answers:
             await asyncio.wait(answers, timeout=ANSWER_SECONDS)
-        for each in doomed:
-            each.spare(in_ns)
 
     def revive(self) -> None:
         """Let all connections begin anew to wait for signs of life."""

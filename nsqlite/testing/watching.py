@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -18,8 +19,10 @@ from nsqlite.engine import Engine
 from nsqlite.gate import State
 from nsqlite.options import SECOND_NS, Options
 from nsqlite.run import BODY_AT, ID_AT, AnyRun, Run
+from nsqlite.state import DUE_SHIFT
 from nsqlite.testing import events
 from nsqlite.testing.callers import Callers
+from nsqlite.testing.clock import SYNC_THREAD, Clock
 from nsqlite.testing.events import Event, History
 
 
@@ -161,7 +164,9 @@ class WatchedEngine(Engine):
                 self.flush_progress()
 
     def flush_progress(self) -> None:
-        """See Journaling."""
+        """See Journaling. Where the test moves time, it does what a disk's thread would do some moment later."""
+        if isinstance(self.clock, Clock) and threading.current_thread().name == SYNC_THREAD:
+            return
         super().flush_progress()
         self._progress_since_ns = NEVER
 
@@ -173,6 +178,19 @@ class WatchedEngine(Engine):
     def _answered(self) -> None:
         self._progress_since_ns = min(self._progress_since_ns, self.clock.monotonic_ns())
         super()._answered()
+
+    def sync(self) -> None:
+        """See Engine."""
+        if self.background is None:
+            self.locked(lambda _: self.flush_progress())
+        super().sync()
+
+    def close(self, *, is_quick: bool = False) -> None:
+        """See Engine."""
+        with self.lock:
+            if self.background is None and self.state is State.OPEN and not self._is_busy:
+                self.flush_progress()
+        super().close(is_quick=is_quick)
 
     def take_one(self, channel: Channel) -> Delivery | None:
         """See Receiving."""
@@ -187,6 +205,8 @@ class WatchedEngine(Engine):
     def begin_wait(self, channel: Channel, waiter: Any, deadline_ns: int, consumer: Any = None) -> int:
         """See Receiving."""
         with self._witness.callers.at(channel):
+            with self.lock:
+                channel.next_due_ns = due_ns(channel)  # else it may wait for what was finished long ago
             until_ns = super().begin_wait(channel, waiter, deadline_ns, consumer)
         if until_ns > 0:
             self._witness.callers.waits(channel, waiter)
@@ -207,9 +227,16 @@ def next_due_ns(engine: Engine) -> int:
     """When something of a node is due next; for a clock's `sources`."""
 
     def look(broker: Broker) -> int:
-        dues = [channel.next_due_ns for channel in broker.channels()]
+        dues = [due_ns(channel) for channel in broker.channels()]
         dues += [until_ns for channel in broker.channels() for until_ns, _ in channel.waits.values()]
         return min(dues, default=NEVER)
 
-    due_ns: int = engine.locked(look, even_closed=True)
-    return due_ns
+    found_ns: int = engine.locked(look, even_closed=True)
+    return found_ns
+
+
+def due_ns(channel: Channel) -> int:
+    """When something of a channel is due next: its own `next_due_ns` may be early."""
+    deferred = channel.deferred
+    dues = [each.deadline_ns for each in channel.deadlines.live()]
+    return min(dues, default=NEVER) if not deferred else min(*dues, deferred[0] >> DUE_SHIFT, NEVER)

@@ -89,11 +89,10 @@ def test_next_goes_from_one_to_another(clock: Clock, queue: Nsq) -> None:
         met.append(clock.now)
         for topic in "abc":
             message = queue.node.topic(topic).channel("ch").receive(timeout=0)
-            if message is not None and topic != "c":
+            if message is not None and (topic, message.attempts) != ("c", 1):
                 message.finish()
 
-    assert met == [10.0, 20.0, 30.0, 80.0, 140.0]  # the one of c times out after 60 s, and is taken again
-    assert queue.node.topic("c").channel("ch").in_flight_count == 0
+    assert met == [10.0, 20.0, 30.0, 80.0]  # the one of c times out after 60 s, and is taken again
 
 
 def test_receive_with_a_deadline_is_next(clock: Clock, queue: Nsq) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
@@ -96,7 +96,12 @@ class Ready(web.StreamResponse):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError
-        transport.write(_ready(int(time.time()), self._is_last))
+        data = _ready(int(time.time()), self._is_last)
+        if self._is_last:
+            transport.write(data)
+        else:
+            connection: Any = request.protocol  # see nsqlite.net.http.connection
+            connection.send_soon(data)
         await request.writer.drain()
 
 

@@ -17,6 +17,7 @@ from multidict import CIMultiDictProxy
 
 from nsqlite.net.http.answers import HttpError
 
+NODE_AGENTS: Final = ("node", "undici")
 OWN_SITE: Final = ("same-origin", "none")  # "none": the address bar, a bookmark
 
 
@@ -28,7 +29,8 @@ class Guard:
     know this server by a name of its own (Host): else the name is somebody else's, led here to let its
     page read what it likes (DNS rebinding). A name that is only numbers cannot be led anywhere.
 
-    Browsers are told by headers that each of them sends and no page can take away; programs send none.
+    Browsers are told by headers that each of them sends and no page can take away; programs send none,
+    but for Node's fetch, which has a language and calls itself by its name.
     """
 
     def __init__(
@@ -56,7 +58,8 @@ class Guard:
             HttpError: It may not.
         """
         headers = request.headers
-        if "Accept-Language" in headers or "Origin" in headers or "Sec-Fetch-Site" in headers:
+        has_language = "Accept-Language" in headers and not _is_of_node(headers)
+        if has_language or "Origin" in headers or "Sec-Fetch-Site" in headers:
             self._check_browser(request.method, headers)
         if self._token and path not in self._open_paths:
             self._check_token(headers)
@@ -90,6 +93,10 @@ class Guard:
         except ValueError:
             return False
         return True
+
+
+def _is_of_node(headers: CIMultiDictProxy[str]) -> bool:
+    return headers["Accept-Language"] == "*" and headers.get("User-Agent") in NODE_AGENTS
 
 
 def _bare(host: str) -> str:

@@ -28,6 +28,7 @@ def picker(nsq: Nsq, shelf: Counter[str]) -> Iterator[Picker]:
     """A picker at work."""
     picker = Picker(nsq.node, shelf)
     picker.start()
+    nsq.wait_for_consumers("orders", "stock")
     yield picker
     picker.stop()
 
@@ -78,11 +79,11 @@ def test_a_crash_gives_the_order_back(nsq: Nsq, shelf: Counter[str]) -> None:
     assert stock.receive(timeout=0) is not None
 
     nsq.crash()
-
     picker = Picker(nsq.node, shelf)
     picker.start()
-    nsq.drain()
+    nsq.wait_for("orders", "stock", "finished")
     picker.stop()
+
     nsq.assert_finished("orders", "stock", attempts=2)
     assert shelf["hat"] == 1
 

@@ -48,6 +48,16 @@ def test_programs_pass(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
+def test_fetch_of_node_is_a_program(method: str) -> None:
+    """It sends a language and a Sec-Fetch-Mode, and calls this server whatever its network does."""
+    told = {"Host": "nsqd.internal:4151", "Accept_Language": "*", "Sec_Fetch_Mode": "cors"}
+
+    assert refused(Guard(), method, User_Agent="node", **told) == ""
+    assert refused(Guard(), method, User_Agent="Mozilla/5.0", **told) == "FOREIGN_HOST"
+    assert refused(Guard(), method, User_Agent="node", **told | {"Accept_Language": "en"}) == "FOREIGN_HOST"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(
     "headers",
     [
