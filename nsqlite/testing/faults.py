@@ -192,7 +192,6 @@ class Faults:
         with self._guard:
             self._set.clear()
             self._waiting = []
-        self.has_heartbeats = True
 
     def unmet(self) -> list[Fault]:
         """Those that have not met as many as they were to."""

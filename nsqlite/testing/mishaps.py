@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from nsqlite.errors import InvalidOptionError
-from nsqlite.testing.events import History
+from nsqlite.testing.assertions import Assertions
 from nsqlite.testing.faults import (
     ANSWERED,
     CODES,
@@ -23,14 +23,14 @@ from nsqlite.testing.faults import (
     default_code,
     refuse_unknown,
 )
-from nsqlite.testing.subject import Subject
+from nsqlite.testing.server import Server
 
 _HTTP_CODE = "INTERNAL_ERROR"
 _OF_ONE_COMMAND = {"E_FIN_FAILED": "FIN", "E_REQ_FAILED": "REQ", "E_TOUCH_FAILED": "TOUCH"}
 
 
-class Mishaps:
-    """Faults, for clients that cannot know that they are in a test.
+class Mishaps(Assertions):
+    """Faults of a node that can be asserted about, for clients that cannot know that they are in a test.
 
     Where a method takes `command`, it is one of NSQ's protocol ("PUB"), or a path of the HTTP API ("/pub"), and the
     fault is for the next one, of these:
@@ -45,11 +45,22 @@ class Mishaps:
 
     Raises:
         InvalidOptionError: From each method, if a fault could never strike; it says what could.
+
+    Example:
+        >>> import urllib.error, urllib.request
+        >>> from nsqlite.testing import nsqd
+        >>> with nsqd() as server:
+        ...     server.fail_next("/pub", status=503, code="EXITING", topic="orders")
+        ...     try:
+        ...         urllib.request.urlopen(f"http://{server.http_address}/pub?topic=orders", data=b"7")
+        ...     except urllib.error.HTTPError as error:
+        ...         print(error.code, error.read())
+        ...     server.assert_faults_met()
+        503 b'{"message":"EXITING"}'
     """
 
-    history: History
-    _subject: Subject
     _faults: Faults
+    _server: Server | None
 
     # -- next commands --------------------------------------------------------------------
 
@@ -201,7 +212,8 @@ class Mishaps:
 
     def start_heartbeats(self) -> None:
         """Send heartbeats again; a client has two intervals from now to give a sign of life."""
-        self._revive()
+        if self._server is not None and not self._faults.has_heartbeats:
+            self._server.revive()
         self._faults.has_heartbeats = True
 
     def time_out(self, topic: str, channel: str) -> None:
@@ -219,8 +231,7 @@ class Mishaps:
 
     def clear_faults(self) -> None:
         """Let nothing go wrong any more; a full disk has room, and heartbeats are sent."""
-        if not self._faults.has_heartbeats:
-            self._revive()
+        self.start_heartbeats()
         self._faults.clear()
         if self._subject.durability in ("commit", "fsync"):
             self.free_disk()
@@ -267,11 +278,3 @@ class Mishaps:
         if fault.client is not None and fault.command.startswith("/"):
             raise InvalidOptionError("client", fault.client, "leave it out: in HTTP nobody says who they are")
         self._faults.add(fault)
-
-    def settle(self) -> None:
-        """Let what has arrived be carried out."""
-        raise NotImplementedError
-
-    def _revive(self) -> None:
-        """Let all clients begin anew to give signs of life."""
-        raise NotImplementedError

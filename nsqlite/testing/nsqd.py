@@ -15,7 +15,6 @@ from nsqlite.net.options import ListenerOptions
 from nsqlite.node import Node
 from nsqlite.options import merged
 from nsqlite.testing.addresses import LOOPBACK, Ports
-from nsqlite.testing.assertions import Assertions
 from nsqlite.testing.clock import Clock as TestClock
 from nsqlite.testing.events import History
 from nsqlite.testing.faults import Faults
@@ -34,7 +33,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
 _LISTENER_OPTIONS: Final = frozenset(attrs.fields_dict(ListenerOptions))
 
 
-class Nsqd(Assertions, Mishaps):
+class Nsqd(Mishaps):
     r"""A node that clients reach as an nsqd, over TCP and HTTP.
 
     Attributes:
@@ -146,10 +145,6 @@ class Nsqd(Assertions, Mishaps):
             self._server.thread.settle()
             if in_ns:
                 self._server.wait_for_answers(in_ns)
-
-    def _revive(self) -> None:
-        if self._server is not None:
-            self._server.revive()
 
     # -- the whole going down -------------------------------------------------------------
 

@@ -128,6 +128,8 @@ class Subject:
             if isinstance(core, WatchedChannel):
                 core.time_out_all()
                 broker.attend(core)
+                # whose hands were full look again only when their messages are due
+                broker.wakes.extend(each.watcher for each in core.consumers if each.watcher is not None)
 
         self.engine.locked(work)
         self.engine.wake()

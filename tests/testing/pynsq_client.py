@@ -86,6 +86,8 @@ async def writing(address: Address, **options: Any) -> AsyncIterator[Writer]:
         assert await writer.hear() == ("ready", None)
         yield writer
     finally:
+        while not writer.conns:  # it is coming back, and there is no other way to get hold of that connection
+            await writer.hear()
         writer.reconnect_interval = 3600
         await _hang_up(writer)
 

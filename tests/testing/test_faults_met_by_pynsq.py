@@ -1,10 +1,13 @@
 """Every fault, as the official client of NSQ meets it, which knows nothing of tests."""
 
+import asyncio
+from collections.abc import Callable
+
 import nsq
 import pytest
 
-from nsqlite.testing import Clock, Nsqd
-from tests.testing.pynsq_client import Reader, reading, writing
+from nsqlite.testing import Clock, Cluster, Nsqd
+from tests.testing.pynsq_client import Telling, reading, writing
 
 READY, CLOSED, HEARTBEAT = ("ready", None), ("closed", None), ("heartbeat", None)
 
@@ -14,12 +17,12 @@ def message(body: bytes, attempts: int = 1) -> tuple[str, tuple[bytes, int]]:
     return "message", (body, attempts)
 
 
-async def until(reader: Reader, *wanted: tuple[str, object]) -> list[tuple[str, object]]:
+async def until(client: Telling, *wanted: tuple[str, object]) -> list[tuple[str, object]]:
     """All that it tells until it has told these, in this order."""
     told: list[tuple[str, object]] = []
     left = list(wanted)
     while left:
-        told.append(await reader.hear())
+        told.append(await client.hear())
         if told[-1] == left[0]:
             left.pop(0)
     return told
@@ -37,7 +40,7 @@ async def test_error_frame(nsqd: Nsqd) -> None:
 
         assert isinstance(answer, nsq.Error)
         assert "E_PUB_FAILED no" in str(answer)
-        await until(writer, CLOSED, READY)  # type: ignore[arg-type]
+        await until(writer, CLOSED, READY)
         assert await writer.publish("orders", b"7") == b"OK"
     nsqd.assert_published("orders", count=1)
 
@@ -48,9 +51,9 @@ async def test_lost_answer(nsqd: Nsqd, is_half: bool) -> None:
     async with writing(nsqd.tcp_address) as writer:
         (nsqd.half_send_next if is_half else nsqd.drop_next)("PUB")
 
-        assert isinstance(await writer.publish("orders", b"7"), nsq.protocol.ConnectionClosedError)
+        assert isinstance(await writer.publish("orders", b"7"), nsq.Error)
 
-        await until(writer, CLOSED, READY)  # type: ignore[arg-type]
+        await until(writer, CLOSED, READY)
         assert await writer.publish("orders", b"7") == b"OK"
     nsqd.assert_published("orders", body=b"7", count=2)
 
@@ -60,7 +63,7 @@ async def test_lost_command(nsqd: Nsqd) -> None:
     async with writing(nsqd.tcp_address) as writer:
         nsqd.drop_next("PUB", is_carried_out=False)
 
-        assert isinstance(await writer.publish("orders", b"7"), nsq.protocol.ConnectionClosedError)
+        assert isinstance(await writer.publish("orders", b"7"), nsq.Error)
 
     nsqd.assert_published("orders", count=0)
 
@@ -71,7 +74,7 @@ async def test_slow_answer(nsqd: Nsqd, nsq_clock: Clock) -> None:
         nsqd.delay_next("PUB", 10)
         told: list[object] = []
         writer.pub("orders", b"7", callback=lambda _, data: told.append(data))
-        await nsqd_await_faults(nsqd)
+        await asyncio.to_thread(nsqd.wait_for_faults)
         assert told == []
 
         nsq_clock.advance(10)
@@ -81,19 +84,12 @@ async def test_slow_answer(nsqd: Nsqd, nsq_clock: Clock) -> None:
         assert told == [b"OK"]
 
 
-async def nsqd_await_faults(nsqd: Nsqd) -> None:
-    """Return when all faults have met somebody, and let the client go on meanwhile."""
-    import asyncio
-
-    await asyncio.to_thread(nsqd.wait_for_faults)
-
-
 async def test_full_disk(nsqd: Nsqd) -> None:
     """On a full disk a publish is refused, and with room again it is not."""
     async with writing(nsqd.tcp_address) as writer:
         nsqd.fill_disk()
         assert "E_PUB_FAILED" in str(await writer.publish("orders", b"7"))
-        await until(writer, CLOSED, READY)  # type: ignore[arg-type]
+        await until(writer, CLOSED, READY)
 
         nsqd.free_disk()
 
@@ -105,7 +101,7 @@ async def test_dropped_connections(nsqd: Nsqd) -> None:
     async with writing(nsqd.tcp_address) as writer:
         nsqd.drop_connections()
 
-        await until(writer, CLOSED, READY)  # type: ignore[arg-type]
+        await until(writer, CLOSED, READY)
         assert await writer.publish("orders", b"7") == b"OK"
 
 
@@ -116,7 +112,7 @@ async def test_crash_and_restart(nsqd: Nsqd) -> None:
 
         nsqd.crash_and_restart()
 
-        await until(writer, CLOSED, READY)  # type: ignore[arg-type]
+        await until(writer, CLOSED, READY)
         assert await writer.publish("orders", b"after") == b"OK"
     async with reading(nsqd.tcp_address) as reader:
         await until(reader, READY, message(b"before"), message(b"after"))
@@ -210,7 +206,7 @@ async def test_lost_heartbeats(nsqd: Nsqd, nsq_clock: Clock) -> None:
         conn.last_recv_timestamp -= 5  # pynsq looks at the machine's clock, every minute
         reader._check_last_recv_timestamps()
 
-        assert await reader.hear() == CLOSED
+        assert HEARTBEAT not in await until(reader, CLOSED)
 
 
 async def test_crash_under_a_reader(nsqd: Nsqd) -> None:
@@ -224,3 +220,25 @@ async def test_crash_under_a_reader(nsqd: Nsqd) -> None:
         await until(reader, CLOSED)
     async with reading(nsqd.tcp_address) as reader:
         await until(reader, message(b"7", 2))
+
+
+# -- discovery -----------------------------------------------------------------------------
+
+
+@pytest.mark.nsq(topics=["orders:billing"])
+async def test_discovery(nsq_cluster: Callable[..., Cluster]) -> None:
+    """A reader that asks the nsqlookupd finds all nodes, and is cut off from the one that stops."""
+    cluster = nsq_cluster(nodes=2)
+    cluster.wait_registered("orders", "billing")
+    async with reading(lookupd=cluster.lookupd_http_address, max_in_flight=2) as reader:
+        await until(reader, READY, READY)
+        for number, each in enumerate(cluster.nodes):
+            each.publish("orders", b"%d" % number)
+            await until(reader, message(b"%d" % number))
+        for each in cluster.nodes:
+            await each.await_for("orders", "billing", "finished")
+
+        await asyncio.to_thread(cluster.nodes[0].stop)
+        await until(reader, CLOSED)
+
+        assert [each.port for each in reader.conns.values()] == [cluster.nodes[1].tcp_address.port]

@@ -278,7 +278,7 @@ def test_consumers_that_do_not_come_are_told_of(queue: Nsq) -> None:
     """With how many have."""
     consumers(queue, lambda: forward(queue))
 
-    with pytest.raises(AssertionError, match="1 consumers, not 2, have come to orders:billing within 0.1 s"):
+    with pytest.raises(AssertionError, match=r"1 consumers, not 2, have come to orders:billing within 0\.1 s"):
         queue.wait_for_consumers("orders", "billing", 2, timeout=0.1)
 
 

@@ -312,7 +312,7 @@ PATHS = (
     malformed("blank_in_path", get("/pi ng")),
     malformed("no_slash", get("ping")),
     *(
-        malformed(f"length_{name}", f"POST /pub?topic=x HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\nxy".encode())
+        malformed(f"length_{name}", f"POST /pub?topic=x HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode())
         for name, headers in (
             ("negative", "Content-Length: -1"),
             ("no_number", "Content-Length: x"),

@@ -106,7 +106,9 @@ def nsqd_peer(server: Server, certificates: Certificates, folder: Path) -> Itera
     with auth_server() if server.has_auth else nullcontext() as auth:
         command = [str(NSQD), f"--data-path={folder}", *flags(server, auth, certificates)]
         command += [f"--{listener}-address=127.0.0.1:0" for listener in ("tcp", "http", "https")]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace"
+        ) as process:
             try:
                 awaited = {"TCP", "HTTP"} | ({"HTTPS"} if server.has_tls else set())
                 peer = Nsqd(process, auth, certificates, awaited)
