@@ -14,7 +14,7 @@ SECONDS ?= 60
 # pytest's arguments, as `make test ARGS="tests/core -x"`.
 ARGS ?=
 
-.PHONY: help test test-interop lint format demo bench bench-net bench-http crash power fuzz peers browser clean
+.PHONY: help test test-interop lint format demo bench bench-net bench-http bench-testing crash power fuzz peers browser clean
 
 help:
 	@echo "make test              everything that guards the house: tests, lint, types, contracts, documents"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench ROWS=...    the speed and memory table, or some of its rows"
 	@echo "make bench-net ROWS=.. the same for the listener, beside the real nsqd; needs Go"
 	@echo "make bench-http ROWS=.. the same for the HTTP API; needs Go and wrk"
+	@echo "make bench-testing     what the pytest fixtures cost, beside fakeredis and a real nsqd; needs Go"
 	@echo "make crash CYCLES=...  kill a process again and again, and look at what it left; ARGS=--tcp over TCP"
 	@echo "make power IMAGES=...  cut the power at any moment, and open what is left"
 	@echo "make fuzz SECONDS=...  feed the protocol's parser what nobody would send"
@@ -59,6 +60,10 @@ help:
 .venv/bench-net: pyproject.toml nsqlite/_version.py | .venv/bin/python
 	@$(PIP) --editable '.[net]'
 	@touch .venv/runtime $@
+
+.venv/bench-testing: pyproject.toml nsqlite/_version.py | .venv/bin/python
+	@$(PIP) --editable '.[bench,test]'
+	@touch .venv/runtime .venv/bench $@
 
 # NSQ's own programs, which tests/interop/go/tools.go names, and ours of the same module. `go build` runs in
 # the module's folder, so it is told the whole path of ours.
@@ -120,6 +125,9 @@ bench-http: .venv/bench-net peers
 		echo "install it (Debian and Ubuntu: apt-get install wrk; Homebrew: wrk)" >&2; \
 		exit 1; }
 	@$(BIN)/python -m benchmarks.http $(if $(ROWS),--rows $(ROWS)) $(ARGS)
+
+bench-testing: .venv/bench-testing peers
+	@$(BIN)/python -m benchmarks.testing $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 crash: .venv/dev
 	@$(BIN)/python -m tests.crash --cycles $(CYCLES) $(ARGS)

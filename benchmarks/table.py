@@ -18,14 +18,14 @@ HEADS: Final = ("work", "against", "ours", "theirs", "ratio", "at least", "")
 FORMAT: Final = "{:<58} {:<34} {:>11} {:>11} {:>8} {:>9}  {}"
 
 
-def places(bench: Bench) -> dict[str, str]:
+def places(bench: Bench, rivals: Sequence[str] = RIVALS) -> dict[str, str]:
     """Machine, commit, Python and filesystem, and who else took part in which version."""
     return {
         "machine": f"{_cpu()}, {os.cpu_count()} cores, {_memory()}, Linux {platform.release()}",
         "filesystem": _filesystem(bench),
         "commit": _commit(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "rivals": ", ".join(_version(name) for name in RIVALS),
+        "rivals": ", ".join(_version(name) for name in rivals),
         "taken": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "how": f"medians of {bench.runs} alternating runs, {BODY_BYTES}-byte bodies",
     }

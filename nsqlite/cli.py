@@ -21,18 +21,17 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, Final
-
-import attrs
+from typing import TYPE_CHECKING, Any, Final
 
 from nsqlite._version import __version__
-from nsqlite.clock import SystemClock
+from nsqlite.daemon.beginning import ending_at_signals
 from nsqlite.errors import NsqliteError
-from nsqlite.options import Options
-from nsqlite.storage.check import Audit, Fault, audit
-from nsqlite.storage.compacting import compact
-from nsqlite.storage.reading import StoreSummary, summarise
 
+if TYPE_CHECKING:
+    from nsqlite.storage.check import Audit
+    from nsqlite.storage.reading import StoreSummary
+
+# What takes time to import is imported by who needs it: a daemon has to hear signals before.
 OK: Final = 0
 FAULTS: Final = 1
 REFUSED: Final = 2
@@ -43,6 +42,7 @@ _HEADS: Final = ("TOPIC", "CHANNEL", "DEPTH", "DEFERRED", "OLDEST", "PAUSED")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    fill_descriptors()
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given and given[0] in DAEMONS:  # what stands behind is for Go's rules, not for argparse's
         return _run_daemon(*given)
@@ -51,9 +51,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_daemon(name: str, *arguments: str) -> int:
-    daemon = importlib.import_module(f"nsqlite.daemon.{name}")
-    code: int = daemon.main(arguments)
+    with ending_at_signals(name):
+        daemon = importlib.import_module(f"nsqlite.daemon.{name}")
+        code: int = daemon.main(arguments)
     return code
+
+
+def fill_descriptors() -> None:
+    """Open the null device where standard input, output or error was closed.
+
+    Else the next file or socket gets that number, and is written to as if it were a terminal.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest number that is free
+        if getattr(sys, name) is None:
+            descriptor = number if os.path.samestat(os.fstat(number), os.stat(os.devnull)) else os.open(os.devnull, 2)
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # to the end
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -89,6 +105,8 @@ def _run_apart(chosen: argparse.Namespace) -> int:
     number = os.WTERMSIG(status)
     if number not in DAMAGE_SIGNALS:
         return 128 + number
+    from nsqlite.storage.check import Audit, Fault
+
     fault = Fault("store", f"a page of LMDB's is damaged: reading it raised {signal.Signals(number).name}")
     if chosen.run is _check:
         return _print_audit(chosen, Audit(faults=[fault]))
@@ -126,6 +144,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stat(chosen: argparse.Namespace) -> int:
+    import attrs
+
+    from nsqlite.clock import SystemClock
+    from nsqlite.storage.reading import summarise
+
     summary = summarise(chosen.path, SystemClock().wall_ns())
     if chosen.json:
         _print_json(attrs.asdict(summary))
@@ -135,10 +158,14 @@ def _stat(chosen: argparse.Namespace) -> int:
 
 
 def _check(chosen: argparse.Namespace) -> int:
+    from nsqlite.storage.check import audit
+
     return _print_audit(chosen, audit(chosen.path))
 
 
 def _print_audit(chosen: argparse.Namespace, found: Audit) -> int:
+    import attrs
+
     if chosen.json:
         _print_json({"path": os.path.abspath(chosen.path), "is_sound": found.is_sound, **attrs.asdict(found)})
     else:
@@ -155,6 +182,11 @@ def _print_audit(chosen: argparse.Namespace, found: Audit) -> int:
 
 
 def _compact(chosen: argparse.Namespace) -> int:
+    import attrs
+
+    from nsqlite.options import Options
+    from nsqlite.storage.compacting import compact
+
     done = compact(chosen.path, Options(allow_network_filesystem=chosen.allow_network_filesystem))
     if chosen.json:
         _print_json(attrs.asdict(done))

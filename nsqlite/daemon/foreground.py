@@ -1,25 +1,24 @@
 """A daemon in the foreground: command line, log, loop, signals and exit codes, the same for both.
 
-Exit code 0: ended by SIGINT or SIGTERM, or it was asked for its version or help. 1: it could
+Exit code 0: ended by SIGINT or SIGTERM, at whatever moment, or it was asked for its version or help. 1: it could
 not start, or not end well; the last line says why. 2: the command line was wrong.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import attrs
 
 from nsqlite._version import __version__
+from nsqlite.daemon.beginning import SIGNALS, ending_at_signals, stamp
 from nsqlite.daemon.config_file import read_config_file
 from nsqlite.daemon.flags import FlagError, FlagSet, HelpAskedError
-from nsqlite.daemon.log_lines import LOGGER, logging_to, stamp
+from nsqlite.daemon.log_lines import LOGGER, logging_to
 from nsqlite.daemon.settings import Chosen, Setting, choose
 from nsqlite.errors import NsqliteError
 from nsqlite.net.listener import Complaints, new_loop
@@ -29,7 +28,6 @@ from nsqlite.net.protocol.negotiation import VERSION
 OK: Final = 0
 FAILED: Final = 1
 MISUSED: Final = 2
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class StartError(NsqliteError):
@@ -73,7 +71,7 @@ def run(program: Program, arguments: Sequence[str]) -> int:
     if chosen["version"]:
         sys.stdout.write(f"{program.version}\n")
         return OK
-    with logging_to(sys.stderr, chosen["log-prefix"], chosen["log-level"]), _own_signals():
+    with logging_to(sys.stderr, chosen["log-prefix"], chosen["log-level"]), ending_at_signals(program.name):
         LOGGER.info(program.version)
         _tell_ignored(chosen)
         try:
@@ -97,22 +95,6 @@ def _fail(program: Program, error: BaseException) -> int:
     sys.stderr.write(f"[{program.name}] {stamp(time.time())} FATAL: {error}\n")
     sys.stderr.flush()
     return FAILED
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Let ^C end the process at once while it starts, since what it does then outlives any end.
-
-    Afterwards signals are as before: uvloop leaves its handlers behind.
-    """
-    before = [(number, signal.getsignal(number)) for number in SIGNALS]
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
 
 
 def _run_loop(main: Awaitable[None]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
 
+from nsqlite.daemon.beginning import stamp
 from nsqlite.daemon.kinds import LEVEL_NAMES
 
 LOGGER: Final = logging.getLogger("nsqlite")
@@ -33,12 +33,6 @@ class LineFormatter(logging.Formatter):
         """See logging.Formatter."""
         word = _WORDS.get(record.levelno, record.levelname)
         return f"{self._prefix}{stamp(record.created)} {word}: {super().format(record)}"
-
-
-def stamp(wall_seconds: float) -> str:
-    """A time as Go's log package writes it."""
-    seconds, microseconds = divmod(int(wall_seconds * 1_000_000), 1_000_000)
-    return f"{time.strftime('%Y/%m/%d %H:%M:%S', time.localtime(seconds))}.{microseconds:06d}"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from nsqlite.options import SECOND_NS
 
 LIMIT_NS: Final = SECOND_NS
 _SIZE: Final = struct.Struct(">i")
+_HTTP: Final = b"HTTP"  # what a server of that says first, and no size that anybody takes
 
 
 class LookupFailedError(NsqliteError):
@@ -110,7 +111,9 @@ class LookupLink(asyncio.Protocol):
             self._end("it sent something that nobody asked for")
         elif len(received) >= _SIZE.size:
             (size,) = _SIZE.unpack_from(received)
-            if not 0 <= size <= self._max_bytes:
+            if received.startswith(_HTTP):
+                self._end("it answers in HTTP: give its TCP port, 4160 unless it was changed")
+            elif not 0 <= size <= self._max_bytes:
                 self._end(f"a response of {size} bytes; at most {self._max_bytes} are taken")
             elif len(received) > _SIZE.size + size:
                 self._end("it sent more than its response")

@@ -132,23 +132,25 @@ class Nsqd:
     async def _start(self) -> None:
         options = self.options
         self._pauses.start()
+        servers = self._prepared_http() if options.http_address or options.https_address else None
         await self.tcp.start()
-        if options.http_address or options.https_address:
-            await self._start_http()
+        if servers is not None:
+            self._parts.append(servers)
+            await servers.start()
         if options.nsqlookupd_tcp_addresses:
             self._start_lookup(options.nsqlookupd_tcp_addresses)
         if options.statsd_address:
             self._start_statsd()
 
-    async def _start_http(self) -> None:
+    def _prepared_http(self) -> HttpServers:
+        """The servers, ready to bind: importing what serves HTTP takes longer than all else, so it comes first."""
         try:
             servers = self._make_http_servers()
         except ImportError as error:
-            raise InvalidOptionError(
-                "http_address", self.options.http_address, "install nsqlite[net], or leave it out"
-            ) from error
-        self._parts.append(servers)
-        await servers.start()
+            wanted = "install nsqlite[net], or leave it out"
+            raise InvalidOptionError("http_address", self.options.http_address, wanted) from error
+        servers.prepare()
+        return servers
 
     def _make_http_servers(self) -> HttpServers:
         from nsqlite.net.http_api.servers import HttpServers

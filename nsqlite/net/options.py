@@ -6,6 +6,7 @@ network needs. Nothing is opened or looked up: files and addresses are used by w
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -18,12 +19,14 @@ from nsqlite.options import KIB, as_tuple, boolean, integer, one_of, optional, s
 MIN_OUTPUT_BUFFER_BYTES: Final = 64
 MAX_PORT: Final = 65535
 MAX_DATAGRAM_BYTES: Final = 65507
+MAX_HOST_LENGTH: Final = 255  # of a name in DNS
 HttpPage = Literal["off", "read-only", "read-write"]
 ClientAuthPolicy = Literal["", "require", "require-verify"]
 TlsRequired = Literal[False, True, "tcp-https"]
 TlsVersion = Literal["tls1.0", "tls1.1", "tls1.2", "tls1.3"]
 # An IPv6 host has colons of its own, so it stands in brackets; a host has no slash, a path may.
 _HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<bracketed>[^\[\]/]*)\]|(?P<plain>[^:\[\]/]*)):(?P<port>[0-9]+)")
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 
 
 def parse_address(text: str) -> tuple[str, int] | str:
@@ -77,9 +80,30 @@ def _host_ports(_: object, field: attrs.Attribute[Any], value: object) -> None:
         raise InvalidOptionError(field.name, value, "give several of host:port, as a list")
 
 
-def _texts(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, tuple) or not all(isinstance(each, str) and each for each in value):
-        raise InvalidOptionError(field.name, value, "give several host names, as a list")
+def host_names(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    """Take names as a browser has them in Host, or addresses; what could never be one is refused."""
+    if not isinstance(value, tuple) or not all(map(_is_host_name, value)):
+        wanted = "give several host names, as a list: the name only, without http:// and port"
+        raise InvalidOptionError(field.name, value, wanted)
+
+
+def _is_host_name(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > MAX_HOST_LENGTH:
+        return False
+    if _HOST_NAME.fullmatch(value):
+        return True
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def host_or_none(_: object, field: attrs.Attribute[str], value: object) -> None:
+    """Take what others may be told to connect to, and no text that is no host to anybody."""
+    is_text = isinstance(value, str) and len(value) <= MAX_HOST_LENGTH and value.isprintable()
+    if not is_text or any(each in "/ " for each in str(value)):
+        raise InvalidOptionError(field.name, value, "give a host's name or address, without http:// and blanks")
 
 
 def _token(_: object, field: attrs.Attribute[str], value: object) -> None:
@@ -148,7 +172,7 @@ class ListenerOptions:
         https_address: The same over TLS, with the certificate of `tls_cert`; "" for nowhere.
         http_token: Who uses the HTTP API shows it, as "Authorization: Bearer ..."; "" for nobody has to.
         http_allowed_hosts: Names under which browsers may reach the HTTP API to change something, besides
-            addresses, localhost, this host's name and `broadcast_address`.
+            addresses, localhost, this host's name and `broadcast_address`; without scheme and port.
         max_http_connections: HTTP connections open at once, 0 for any number. One more is closed at once.
         http_page: The page for people at "/": "off", "read-only", or "read-write" with buttons.
         http_metrics: Whether "/metrics" is served, for Prometheus.
@@ -182,11 +206,11 @@ class ListenerOptions:
     http_address: str = attrs.field(default="", validator=_address_or_none)
     https_address: str = attrs.field(default="", validator=_address_or_none)
     http_token: str = attrs.field(default="", validator=_token, repr=False)
-    http_allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=_texts)
+    http_allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=host_names)
     max_http_connections: int = attrs.field(default=1000, validator=integer(0))
     http_page: HttpPage = attrs.field(default="read-only", validator=one_of("off", "read-only", "read-write"))
     http_metrics: bool = attrs.field(default=True, validator=boolean)
-    broadcast_address: str = attrs.field(default="", validator=_text)
+    broadcast_address: str = attrs.field(default="", validator=host_or_none)
     broadcast_tcp_port: int = attrs.field(default=0, validator=integer(0, MAX_PORT))
     broadcast_http_port: int = attrs.field(default=0, validator=integer(0, MAX_PORT))
     nsqlookupd_tcp_addresses: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=_host_ports)

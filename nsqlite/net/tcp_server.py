@@ -156,6 +156,8 @@ class TcpServer:
         if self.auth is not None:
             await self.auth.close()
         self.door.close()
+        name = self._binding.name
+        log.info("TCP: closing %s", name, extra={"event": "closing", "address": name})
 
 
 def _limits(engine: Engine) -> Limits:

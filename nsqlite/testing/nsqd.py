@@ -23,13 +23,17 @@ from nsqlite.testing.nsq import make_topic
 from nsqlite.testing.server import Server
 from nsqlite.testing.subject import Durability, Subject
 
-# What a test does not look at, and would wait for.
+_ANY_PORT: Final = f"{LOOPBACK}:0"
+# Free ports, and nothing that a test does not look at and would wait for.
 _DEFAULTS: Final[dict[str, Any]] = {
+    "tcp_address": _ANY_PORT,
+    "http_address": _ANY_PORT,
     "broadcast_address": LOOPBACK,
     "http_metrics": False,
     "http_page": "off",
     "uvloop": False,
 }
+_ADDRESSES: Final = ("tcp_address", "http_address", "https_address")
 _LISTENER_OPTIONS: Final = frozenset(attrs.fields_dict(ListenerOptions))
 
 
@@ -97,14 +101,18 @@ class Nsqd(Mishaps):
             raise
 
     def _made(self, given: dict[str, Any]) -> ListenerOptions:
-        addresses = {name: str(self._ports.take()) for name in ("tcp_address", "http_address") if name not in given}
-        fields = _DEFAULTS | addresses | given
+        fields = _DEFAULTS | given
+        for name in _ADDRESSES:
+            if fields.get(name) == _ANY_PORT:
+                fields[name] = str(self._ports.take())
         return merged(ListenerOptions, None, fields, name="nsqlite.net.ListenerOptions")
 
     def _serve(self) -> None:
         self._server = server = Server(self._subject.engine, self._options, self._faults)
         self.tcp_address, self.http_address = server.tcp_address, server.http_address
         self.https_address = server.https_address
+        addresses: dict[str, Any] = {name: str(getattr(server, name)) for name in _ADDRESSES}
+        self._options = attrs.evolve(self._options, **addresses)  # the same ports again, whichever they are
 
     def __enter__(self) -> Nsqd:
         return self

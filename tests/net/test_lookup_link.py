@@ -70,6 +70,17 @@ async def test_command_is_answered(clock: VirtualClock, lookupd: ScriptedLookupd
     assert ends.count == 1
 
 
+async def test_server_of_http_is_told(clock: VirtualClock, lookupd: ScriptedLookupd) -> None:
+    """Its port is given by mistake for the other one, so that one is named, and no size in bytes."""
+    link, conversation, _ = await linked(clock, lookupd)
+    asking = asyncio.create_task(link.ask(b"PING\n"))
+    await conversation.expect(b"PING\n")
+
+    conversation.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    assert await refused(asking) == "it answers in HTTP: give its TCP port, 4160 unless it was changed"
+
+
 @pytest.mark.parametrize("size", [MAX_BYTES + 1, -1, -(2**31)])
 async def test_response_is_bounded(clock: VirtualClock, lookupd: ScriptedLookupd, size: int) -> None:
     """A size above the bound, or below nothing, ends it before the response is waited for."""

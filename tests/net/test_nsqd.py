@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import pytest
 
 import nsqlite
 from nsqlite.errors import InvalidOptionError, ListenError, NodeClosedError
+from nsqlite.net.binding import shown
 from nsqlite.net.nsqd import Nsqd
 from nsqlite.net.options import ListenerOptions
 
@@ -45,6 +47,37 @@ async def test_tcp_is_served_alone() -> None:
         assert (nsqd.http, nsqd.https, nsqd.http_address, nsqd.https_address) == (None, None, "", "")
         assert (nsqd.broadcast_http_port, nsqd.lookupd_addresses) == (0, ())
     assert is_free(nsqd.tcp.address)
+
+
+async def test_both_listen_at_once() -> None:
+    """What HTTP needs is brought before TCP is bound, so who can connect to one can to the other."""
+    seen = []
+
+    class Watched(Nsqd):
+        """Says what was imported when TCP was bound."""
+
+        def _prepared_http(self) -> Any:
+            servers = super()._prepared_http()
+            seen.append((self.tcp.address, sorted(servers._prepared)[:2]))
+            return servers
+
+    with nsqlite.open() as node:
+        nsqd = Watched(node.engine, ListenerOptions(tcp_address=LOCAL, http_address=LOCAL))
+        await nsqd.start()
+        await nsqd.close()
+
+    assert seen == [("", ["/", "/channel/create"])]
+
+
+async def test_closing_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """In nsqd's words, once for each address, when its last connection is gone."""
+    caplog.set_level(logging.INFO, "nsqlite")
+    async with started(http_address=LOCAL) as nsqd:
+        names = {"TCP": shown(nsqd.tcp.address), "HTTP": shown(nsqd.http_address)}
+        await nsqd.close()
+
+    for kind, name in names.items():
+        assert caplog.messages.count(f"{kind}: closing {name}") == 1
 
 
 async def test_addresses_are_told() -> None:

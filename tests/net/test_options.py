@@ -64,6 +64,17 @@ BAD = [
     ("http_token", b"secret"),
     ("http_allowed_hosts", "nsq.example.com"),
     ("http_allowed_hosts", [""]),
+    ("http_allowed_hosts", ["http://example.com"]),
+    ("http_allowed_hosts", ["example.com:7451"]),
+    ("http_allowed_hosts", ["*"]),
+    ("http_allowed_hosts", ["*.example.com"]),
+    ("http_allowed_hosts", ["a.example.com,b.example.com"]),
+    ("http_allowed_hosts", ["bücher.example"]),
+    ("broadcast_address", "bad host"),
+    ("broadcast_address", "http://example.com"),
+    ("broadcast_address", "host\n"),
+    ("broadcast_address", "x" * 256),
+    ("broadcast_address", None),
     ("max_http_connections", -1),
     ("http_page", "on"),
     ("http_metrics", 1),
@@ -134,6 +145,16 @@ def test_token_is_in_no_error_and_no_text() -> None:
         ListenerOptions(http_token="s3cret with blanks")
 
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nsq.example.com", "nsq.example.com.", "NSQ_1", "10.0.0.1", "::1", "xn--bcher-kva.example"])
+def test_allowed_host_is_what_a_browser_may_send(name: str) -> None:
+    """Any name, and any address; what else is given is told what is wrong with it."""
+    assert ListenerOptions(http_allowed_hosts=[name]).http_allowed_hosts == (name,)
+    assert ListenerOptions(broadcast_address=name).broadcast_address == name
+
+    with pytest.raises(InvalidOptionError, match="the name only, without http:// and port"):
+        ListenerOptions(http_allowed_hosts=[name, f"http://{name}"])
 
 
 def test_docstring_lists_every_option() -> None:

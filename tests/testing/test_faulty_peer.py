@@ -9,7 +9,7 @@ from nsqlite.testing import Clock, Nsqd, nsqd
 from nsqlite.testing.faults import DROP, Fault
 from nsqlite.testing.faulty_peer import sever
 from tests.net.client import fin, is_silent
-from tests.net.conftest import PemFiles, _authority, server_certificate  # noqa: F401  # fixtures
+from tests.net.conftest import PemFiles
 from tests.net.rig import HEARTBEAT, OK, Client
 from tests.testing.raw import Connect, connecting, identify, is_reset, pub, sized, subscribed
 
@@ -155,7 +155,7 @@ def test_heartbeat_is_no_answer(nsqd: Nsqd, nsq_clock: Clock, connect: Connect) 
 
 
 @pytest.fixture
-def secure(server_certificate: PemFiles) -> Iterator[Nsqd]:  # noqa: F811  # a fixture
+def secure(server_certificate: PemFiles) -> Iterator[Nsqd]:
     """An nsqd that offers TLS."""
     with nsqd(tls_cert=server_certificate.cert, tls_key=server_certificate.key) as made:
         yield made
@@ -173,7 +173,7 @@ def test_upgrade_breaks_off(secure: Nsqd, is_half: bool) -> None:
         assert bool(client.rest()) is is_half
 
 
-def test_answer_inside_tls_breaks_off(secure: Nsqd, server_certificate: PemFiles) -> None:  # noqa: F811  # a fixture
+def test_answer_inside_tls_breaks_off(secure: Nsqd, server_certificate: PemFiles) -> None:
     """Through layers, half a frame is half a frame of what they carry."""
     with connecting(secure) as connect:
         client = connect()

@@ -13,6 +13,7 @@ from nsqlite.errors import ListenError, NodeFailedError
 from nsqlite.options import Options
 from nsqlite.testing import Clock, Nsqd, nsqd
 from tests.net.client import attempts, fin, is_silent
+from tests.net.conftest import PemFiles
 from tests.net.rig import OK, Client
 from tests.testing.raw import Connect, Web, connecting, identify, is_reset, pub, subscribed
 
@@ -161,6 +162,22 @@ def test_crash_keeps_ports_and_messages(nsqd: Nsqd, connect: Connect) -> None:
         topic.publish(b"9")
     again = subscribed(connect(), rdy=2)
     assert [again.message()[1], again.message()[1]] == [b"7", b"8"]
+
+
+def test_crash_keeps_all_ports(server_certificate: PemFiles) -> None:
+    """HTTPS is at the same port again, too, and so is an address that was not on loopback alone."""
+    with nsqd(
+        tcp_address="0.0.0.0:0",
+        https_address="127.0.0.1:0",
+        tls_cert=server_certificate.cert,
+        tls_key=server_certificate.key,
+    ) as server:
+        addresses = (server.tcp_address, server.http_address, server.https_address)
+        assert all(each.port for each in addresses)
+
+        server.crash_and_restart()
+
+        assert (server.tcp_address, server.http_address, server.https_address) == addresses
 
 
 def test_crash_keeps_what_was_finished(nsqd: Nsqd, connect: Connect) -> None:

@@ -36,6 +36,7 @@ class HttpServer:
         self._connections: set[Connection] = set()
         self._is_full_told = False
         self._is_closing = False
+        self._kind = "HTTP"
         self._is_empty = asyncio.Event()
 
     @property
@@ -60,8 +61,8 @@ class HttpServer:
             ListenError: The address cannot be had.
         """
         await self._binding.start(self._make, address, tls, handshake_seconds=self._patience.handshake)
-        kind = "HTTP" if tls is None else "HTTPS"
-        log.info("%s: listening on %s", kind, self.name, extra={"event": "listening", "address": self.name})
+        self._kind = "HTTP" if tls is None else "HTTPS"
+        log.info("%s: listening on %s", self._kind, self.name, extra={"event": "listening", "address": self.name})
 
     def _make(self) -> Connection:
         return Connection(self._server, self._loop, self._patience, self._admit, self._forget)
@@ -93,6 +94,7 @@ class HttpServer:
         Who is being answered has half of two seconds for that and to take the answer, who does
         not listen to the end of TLS the rest; then they are cut.
         """
+        was_open = self._binding.is_open
         self._is_closing = True
         await self._binding.close()
         until = self._loop.time() + CLOSE_SECONDS
@@ -106,3 +108,5 @@ class HttpServer:
         for each in list(self._connections):
             each.abort()
         await rounds()  # they are told so
+        if was_open:
+            log.info("%s: closing %s", self._kind, self.name, extra={"event": "closing", "address": self.name})

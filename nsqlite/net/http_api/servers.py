@@ -31,15 +31,19 @@ class HttpServers:
     def __init__(self, nsqd: Nsqd) -> None:
         self._nsqd = nsqd
         self._history: History | None = None
+        self._prepared: Routes = {}
+
+    def prepare(self) -> None:
+        """Bring all that is served, which may be imported only now; nothing is bound yet."""
+        self._prepared = self._routes()
 
     async def start(self) -> None:
-        """Bind and serve.
+        """Bind and serve what was prepared.
 
         Raises:
             ListenError: An address cannot be had.
         """
-        nsqd, options = self._nsqd, self._nsqd.options
-        routes = self._routes()
+        nsqd, options, routes = self._nsqd, self._nsqd.options, self._prepared
         guard = Guard(
             token=options.http_token,
             open_paths=OPEN_PATHS,

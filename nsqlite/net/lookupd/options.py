@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
 import attrs
 
 from nsqlite.errors import InvalidOptionError
-from nsqlite.net.options import parse_address
+from nsqlite.net.options import host_names, host_or_none, parse_address
 from nsqlite.options import SECOND_NS, as_tuple, integer, seconds
-
-MAX_HOST_BYTES: Final = 255  # of a name in DNS
 
 
 def _host_and_port(_: object, field: attrs.Attribute[str], value: object) -> None:
@@ -20,20 +16,6 @@ def _host_and_port(_: object, field: attrs.Attribute[str], value: object) -> Non
         is_unix = True
     if is_unix or not isinstance(value, str):  # nsqds are told a port, so there has to be one
         raise InvalidOptionError(field.name, value, "give host:port")
-
-
-def _is_host(value: object) -> bool:
-    return isinstance(value, str) and "\0" not in value and len(value) <= MAX_HOST_BYTES
-
-
-def _host(_: object, field: attrs.Attribute[str], value: object) -> None:
-    if not _is_host(value):
-        raise InvalidOptionError(field.name, value, "give a host's name or address")
-
-
-def _hosts(_: object, field: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, tuple) or not all(_is_host(each) and each for each in value):
-        raise InvalidOptionError(field.name, value, "give several host names, as a list")
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +35,7 @@ class LookupdOptions:
         max_registrations: Topics, channels, and producers at each of them, all together. One more is refused.
         max_producer_registrations: How many topics and channels one producer may register.
         http_allowed_hosts: Names under which browsers may reach the HTTP API to change something, besides
-            addresses, localhost, this host's name and `broadcast_address`.
+            addresses, localhost, this host's name and `broadcast_address`; without scheme and port.
 
     Raises:
         InvalidOptionError: Naming the option and what it takes.
@@ -61,14 +43,14 @@ class LookupdOptions:
 
     tcp_address: str = attrs.field(default="127.0.0.1:4160", validator=_host_and_port)
     http_address: str = attrs.field(default="127.0.0.1:4161", validator=_host_and_port)
-    broadcast_address: str = attrs.field(default="", validator=_host)
+    broadcast_address: str = attrs.field(default="", validator=host_or_none)
     inactive_producer_timeout: float = attrs.field(default=300.0, validator=seconds(0.0))
     tombstone_lifetime: float = attrs.field(default=45.0, validator=seconds(0.0))
     max_connections: int = attrs.field(default=10_000, validator=integer(0))
     max_http_connections: int = attrs.field(default=1_000, validator=integer(0))
     max_registrations: int = attrs.field(default=1_000_000, validator=integer(1))
     max_producer_registrations: int = attrs.field(default=100_000, validator=integer(1))
-    http_allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=_hosts)
+    http_allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, validator=host_names)
 
     @property
     def inactive_producer_timeout_ns(self) -> int:

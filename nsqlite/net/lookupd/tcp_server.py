@@ -101,6 +101,8 @@ class LookupdTcpServer:
         for peer in list(self._peers):
             peer.give_up()  # it does not read what it was answered
         await rounds()  # they are told so
+        name = self._binding.name
+        log.info("TCP: closing %s", name, extra={"event": "closing", "address": name})
 
 
 class LookupdPeer(asyncio.Protocol):

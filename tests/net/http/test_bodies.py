@@ -13,10 +13,12 @@ from aiohttp import web
 from nsqlite.net.http import bodies as bodies_module
 from nsqlite.net.http.bodies import Bodies
 from nsqlite.net.http.router import Call
+from nsqlite.net.http.shares import PIECE_BYTES, Shares
 from tests.net.http.rig import Served, Talk, served, until
 from tests.net.raw_http import request
 
 LIMIT = 300_000
+HALF = 150_000  # of that; two pieces are counted for it
 
 
 class Reader:
@@ -30,8 +32,8 @@ class Reader:
 
     @property
     def held_bytes(self) -> int:
-        """What is held of the budget."""
-        return self.bodies.budget.held_bytes
+        """What is held of the budget: what has arrived, in pieces, but for the first."""
+        return self.bodies.shares.held_bytes
 
     async def answer(self, call: Call) -> web.Response:
         """How long the body was."""
@@ -57,10 +59,10 @@ async def reading(**details: Any) -> AsyncIterator[tuple[Reader, Served]]:
         assert reader.held_bytes == 0
 
 
-async def begun(server: Served, first: bytes = b"x", length: int = LIMIT) -> Talk:
-    """A client that has sent the first of its body only."""
+async def begun(server: Served, size: int = HALF) -> Talk:
+    """A client that has sent the beginning of its body only."""
     talk = await server.connect()
-    await talk.send(request("POST", "/", length=length) + first)
+    await talk.send(request("POST", "/", length=LIMIT) + b"x" * size)
     return talk
 
 
@@ -118,63 +120,79 @@ async def test_chunks_over_the_limit_are_refused() -> None:
 
 
 async def test_body_is_held_until_it_is_used_up() -> None:
-    """What is told of its length is taken from the budget before it comes, and given back at the end."""
+    """Nothing is taken from the budget for what was only announced; what has come is given back at the end."""
     async with reading() as (reader, server):
-        talk = await begun(server, length=200_000)
-        await until(lambda: reader.held_bytes == 200_000)
+        talk = await begun(server, 65_536)
+        await server.call("POST", "/", b"another")
+
+        assert reader.held_bytes == 0
 
         reader.may_end.clear()
-        await talk.send(b"x" * 199_999)
-        await until(lambda: bool(reader.read))
+        await talk.send(b"x" * 100_000)
+        await until(lambda: reader.held_bytes == 2 * PIECE_BYTES)
+        await talk.send(b"x" * (LIMIT - 165_536))
+        await until(lambda: len(reader.read) == 2)
 
-        assert reader.held_bytes == 200_000
+        assert reader.held_bytes == 4 * PIECE_BYTES
 
         reader.may_end.set()
 
-        assert (await talk.answer()).body == b"200000"
+        assert (await talk.answer()).body == b"%d" % LIMIT
 
 
-async def test_chunks_hold_all_they_may_become() -> None:
-    """Who does not tell a length is counted with the limit."""
-    async with reading() as (reader, server):
-        talk = await server.connect()
-        await talk.send(request("POST", "/", headers={"Transfer-Encoding": "chunked"}, chunks=(b"abc",))[:-5])
-        await until(lambda: reader.held_bytes == LIMIT)
-        await talk.send(b"0\r\n\r\n")
+async def test_announced_bodies_are_in_nobodys_way() -> None:
+    """However many say that they will send something, and do not, others are read at once."""
+    async with reading(shares=Shares(1)) as (_reader, server):
+        for _ in range(20):
+            await begun(server, 0)
+        answers = [await server.call("POST", "/", bytes(size)) for size in (1, 65_536, LIMIT)]
 
-        assert (await talk.answer()).body == b"3"
-
-
-async def test_body_waits_for_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the budget used up a body waits until others are done; one that came with its head does not."""
-    monkeypatch.setattr(bodies_module, "BUDGET_BYTES", 1)
-    async with reading() as (reader, server):
-        first, second, third = [await begun(server) for _ in range(3)]
-        await until(lambda: reader.held_bytes == 2 * LIMIT)
-        for talk in (third, second, first):
-            await talk.send(b"x" * (LIMIT - 1))
-        small = await server.call("POST", "/", b"abc")
-        answers = [(await talk.answer()).body for talk in (first, second, third)]
-
-    assert small.body == b"3"
-    assert answers == [b"%d" % LIMIT] * 3
+    assert [each.status for each in answers] == [200] * 3
 
 
-async def test_body_that_finds_no_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bodies_of_more_than_there_is_come_one_after_another() -> None:
+    """All are read, though together they are more than may be held."""
+    async with reading(shares=Shares(3 * PIECE_BYTES, idle_seconds=1000)) as (reader, server):
+        talks = [await begun(server) for _ in range(5)]
+        await until(lambda: len(reader.bodies.shares._line) > 2)
+        for talk in talks:
+            await talk.send(b"x" * (LIMIT - HALF))
+        answers = [(await talk.answer()).status for talk in talks]
+
+    assert answers == [200] * 5
+
+
+async def test_who_sends_nothing_makes_room_for_others() -> None:
+    """It is told so, and that the connection ends; whoever goes on sending gets on."""
+    async with reading(shares=Shares(2 * PIECE_BYTES, idle_seconds=0)) as (reader, server):
+        stalled = []
+        for _ in range(2):  # the second passes the bound
+            held = reader.held_bytes
+            stalled.append(await begun(server))
+            await until(lambda held=held: reader.held_bytes == held + 2 * PIECE_BYTES)  # type: ignore[misc]
+        answer = await server.call("POST", "/", bytes(LIMIT))
+        refused = [await talk.answer() for talk in stalled]
+
+    assert answer.status == 200
+    assert {(each.status, each.code) for each in refused} == {(503, "TOO_MANY_BODIES")}
+    assert {each.headers["connection"] for each in refused} == {"close"}
+
+
+async def test_body_that_finds_no_place_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     """When its time is up it is told so, and those that have one are not disturbed."""
-    monkeypatch.setattr(bodies_module, "BUDGET_BYTES", 1)
-    async with reading() as (reader, server):
-        holders = [await begun(server) for _ in range(2)]
-        await until(lambda: reader.held_bytes == 2 * LIMIT)
+    async with reading(shares=Shares(2 * PIECE_BYTES, idle_seconds=1000)) as (reader, server):
+        holders = []
+        for _ in range(2):
+            holders.append(await begun(server))
+            await until(lambda: reader.held_bytes == 2 * len(holders) * PIECE_BYTES)
         reader.bodies._body_seconds = 0
-        refused = await begun(server)
-        answer = await refused.answer()
+        answer = await (await begun(server)).answer()
         reader.bodies._body_seconds = 60
         for talk in holders:
-            await talk.send(b"x" * (LIMIT - 1))
+            await talk.send(b"x" * (LIMIT - HALF))
             assert (await talk.answer()).status == 200
 
-    assert (answer.status, answer.code, answer.headers["connection"]) == (503, "TOO_MANY_BODIES", "close")
+    assert (answer.status, answer.headers["connection"]) in {(503, "close"), (408, "close")}
 
 
 async def test_body_that_does_not_come_is_given_up() -> None:
@@ -192,7 +210,7 @@ async def test_body_that_breaks_off_frees_its_place(is_polite: bool) -> None:
     """Whether its client hangs up in the middle, or only sends nothing more."""
     async with reading() as (reader, server):
         talk = await begun(server)
-        await until(lambda: reader.held_bytes == LIMIT)
+        await until(lambda: reader.held_bytes == 2 * PIECE_BYTES)
         if is_polite:
             talk.writer.write_eof()
             assert await talk.rest() == b""
@@ -207,7 +225,8 @@ async def test_broken_chunks_are_an_error() -> None:
     """A body that cannot be read whole is not used."""
     async with reading() as (reader, server):
         talk = await server.connect()
-        await talk.send(request("POST", "/", headers={"Transfer-Encoding": "chunked"}, chunks=(b"abc",))[:-5])
+        chunks = (b"x" * HALF,)
+        await talk.send(request("POST", "/", headers={"Transfer-Encoding": "chunked"}, chunks=chunks)[:-5])
         await until(lambda: reader.held_bytes > 0)
         await talk.send(b"zz\r\n")
         answer = await talk.answer()
@@ -246,7 +265,6 @@ async def test_old_client_is_not_told_to_go_on() -> None:
     async with reading() as (reader, server):
         talk = await server.connect()
         await talk.send(request("POST", "/", length=3, version="1.0", headers={"Expect": "100-continue"}))
-        await until(lambda: reader.held_bytes > 0)
         await talk.send(b"abc")
 
         assert (await talk.answer()).status == 200

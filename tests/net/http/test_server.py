@@ -70,6 +70,7 @@ async def test_server_tells_where_it_listens(caplog: pytest.LogCaptureFixture) -
         assert address[1] > 0
         assert server.server.name == f"127.0.0.1:{address[1]}"
         assert f"HTTP: listening on {server.server.name}" in caplog.messages
+    assert caplog.messages[-1] == f"HTTP: closing {server.server.name}"
 
 
 async def test_unix_socket_serves_and_goes(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ def test_defaults_are_nsqlookupds() -> None:
         ("max_producer_registrations", 1.5),
         ("http_allowed_hosts", ("",)),
         ("http_allowed_hosts", 1),
+        ("http_allowed_hosts", ("example.com:4161",)),
+        ("broadcast_address", "bad host"),
     ],
 )
 def test_wrong_value_is_named(name: str, value: Any) -> None:

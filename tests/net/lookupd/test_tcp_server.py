@@ -1,11 +1,13 @@
 """nsqds at an nsqlookupd's TCP address: sockets, limits, endings."""
 
 import json
+import logging
 import socket
 import struct
 
 import pytest
 
+from nsqlite.net.binding import shown
 from nsqlite.net.lookupd.protocol import MAX_LINE_BYTES
 from nsqlite.net.lookupd.tcp_server import WRITE_HIGH_BYTES
 from tests.net.lookupd.client import MAGIC, OK, LookupdClient, identify
@@ -57,6 +59,16 @@ def test_commands_in_one_piece_are_answered_in_order(rig: Rig) -> None:
     assert client.answer().startswith(b"{")
     assert [client.answer() for _ in range(1000)] == [OK] * 1000
     assert len(rig.registry.topic_names()) == 1000
+
+
+def test_where_it_listens_and_closes_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """In the words of NSQ's own."""
+    caplog.set_level(logging.INFO, "nsqlite")
+    with rigged() as made:
+        name = shown(made.lookupd.tcp_address)
+
+    assert caplog.messages.count(f"TCP: listening on {name}") == 1
+    assert caplog.messages.count(f"TCP: closing {name}") == 1
 
 
 def choked(rig: Rig) -> tuple[LookupdClient, int]:
