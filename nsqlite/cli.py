@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from nsqlite._version import __version__
-from nsqlite.daemon.beginning import ending_at_signals
+from nsqlite.daemon.beginning import end_at_signals
 from nsqlite.errors import NsqliteError
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_daemon(name: str, *arguments: str) -> int:
-    with ending_at_signals(name):
-        daemon = importlib.import_module(f"nsqlite.daemon.{name}")
-        code: int = daemon.main(arguments)
+    end_at_signals(name)
+    daemon = importlib.import_module(f"nsqlite.daemon.{name}")
+    code: int = daemon.main(arguments)
     return code
 
 

@@ -138,7 +138,8 @@ def test_check_puts_notes_beside_the_answer(closed: Path, tmp_path: Path) -> Non
 DIE_WHILE_READING = """
 import os, sys
 from nsqlite import cli
-cli.audit = cli.summarise = lambda *_: os.kill(os.getpid(), int(sys.argv[1]))
+from nsqlite.storage import check, reading
+check.audit = reading.summarise = lambda *_: os.kill(os.getpid(), int(sys.argv[1]))
 sys.exit(cli.main(sys.argv[2:]))
 """
 
@@ -234,6 +235,18 @@ def test_what_is_no_store_is_refused(verb: str, name: str, why: str, tmp_path: P
     assert contents(tmp_path) == before
 
 
+def test_store_without_its_tables_is_told(closed: Path, tmp_path: Path) -> None:
+    """What is missing, and not that it is no store; for `check` that is a fault."""
+    path = Path(shutil.copytree(closed, tmp_path / "store"))
+    (path / "lmdb" / "data.mdb").unlink()
+
+    lines = [refused(verb, path) for verb in ("stat", "compact")]
+    checked = run("check", path)
+
+    assert all("its lmdb/data.mdb is missing" in line and "restore it from a backup" in line for line in lines)
+    assert (checked.returncode, checked.stdout.startswith("store: its lmdb/data.mdb is missing")) == (cli.FAULTS, True)
+
+
 @pytest.mark.parametrize("verb", ["stat", "compact"])
 def test_truncated_file_is_refused(verb: str, tmp_path: Path) -> None:
     """A file cut short is one line, and is left as it is."""
@@ -260,6 +273,45 @@ def test_wrong_call_shows_the_usage(arguments: tuple[str, ...], capsys: pytest.C
 
     assert left.value.code == cli.REFUSED
     assert capsys.readouterr().err.startswith("usage: nsqlite")
+
+
+# -- descriptors and rights ----------------------------------------------------------------
+
+
+WHERE_FILES_GO = """
+import os, sys
+from nsqlite import cli
+cli.fill_descriptors()
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
+print("out"); print("err", file=sys.stderr); os.write(1, b"1"); os.write(2, b"2"); sys.stdin.read()
+for number in range(3):
+    os.fstat(number)
+os.write(fd, b"mine")
+sys.exit(fd if fd > 2 else 1)
+"""
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-", ""])
+def test_closed_descriptors_are_nobody_elses(closed: str, tmp_path: Path) -> None:
+    """What is written to them is lost, and in no file that is opened later."""
+    file = tmp_path / "file"
+    line = f'exec "$0" -c "$1" "$2" {closed}'
+
+    done = subprocess.run(["sh", "-c", line, sys.executable, WHERE_FILES_GO, file], capture_output=True, check=False)
+
+    assert done.returncode > 2
+    assert file.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_verb_with_closed_descriptors_ends_as_ever(closed: str, tmp_path: Path) -> None:
+    """Only nobody hears of it."""
+    path = closed_store(tmp_path / "store")
+    line = f'exec "$0" -m nsqlite stat "$1" {closed}'
+
+    done = subprocess.run(["sh", "-c", line, sys.executable, path], capture_output=True, check=False)
+
+    assert (done.returncode, done.stderr) == (cli.OK, b"")
 
 
 # -- daemons -------------------------------------------------------------------------------

@@ -1,30 +1,21 @@
 """A message is answered once; as a context manager it answers for itself."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
 import nsqlite
 from nsqlite.errors import InvalidDelayError, NodeClosedError, NotInFlightError
-from tests.fakes.clock import AttendedClock
+from nsqlite.testing import Clock, Nsq
 
 
 @pytest.fixture
-def clock() -> AttendedClock:
-    """Time that stands still."""
-    return AttendedClock()
-
-
-@pytest.fixture
-def channel(clock: AttendedClock) -> Iterator[nsqlite.Channel]:
+def channel(nsq: Nsq) -> nsqlite.Channel:
     """A channel in which one message waits."""
-    with nsqlite.open(clock=clock) as node:
-        made = node.topic("orders").channel("billing")
-        node.publish("orders", b"secret body")
-        yield made
-        node.check()
+    made = nsq.node.topic("orders").channel("billing")
+    nsq.publish("orders", b"secret body")
+    return made
 
 
 def counts(channel: nsqlite.Channel) -> tuple[int, int, int]:
@@ -93,35 +84,37 @@ def test_leaving_after_finish_many_does_nothing(channel: nsqlite.Channel) -> Non
     assert counts(channel) == (0, 0, 0)
 
 
-def test_leaving_too_late_says_so(channel: nsqlite.Channel, clock: AttendedClock) -> None:
+def test_leaving_too_late_says_so(channel: nsqlite.Channel, nsq_clock: Clock) -> None:
     """A block that took longer than the timeout is told that its message is somebody else's."""
     with pytest.raises(NotInFlightError, match="touch"), channel.receive(timeout=0):
-        clock.advance(60)
+        nsq_clock.advance(60)
 
     assert counts(channel) == (1, 0, 0)
 
 
-def test_error_of_a_late_block_matters_more(channel: nsqlite.Channel, clock: AttendedClock) -> None:
+def test_error_of_a_late_block_matters_more(channel: nsqlite.Channel, nsq: Nsq, nsq_clock: Clock) -> None:
     """When the block raises and the message has timed out, the block's error is what is seen."""
 
     def take_too_long_and_raise() -> None:
         with channel.receive(timeout=0):
-            clock.advance(60)
+            nsq_clock.advance(60)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         take_too_long_and_raise()
 
+    nsq.assert_timed_out("orders", "billing", count=1)
+    nsq.assert_requeued("orders", "billing", count=0)
     assert counts(channel) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("first", ["finish", "requeue"])
 @pytest.mark.parametrize("second", ["finish", "requeue", "touch"])
-def test_second_answer_is_refused(channel: nsqlite.Channel, first: str, second: str) -> None:
+def test_second_answer_is_refused(nsq: Nsq, channel: nsqlite.Channel, first: str, second: str) -> None:
     """Answering twice raises NotInFlightError with the id, and changes nothing."""
     message = channel.receive(timeout=0)
     getattr(message, first)()
-    before = counts(channel)
+    before, history = counts(channel), list(nsq.history)
 
     with pytest.raises(NotInFlightError, match=message.id.decode()) as caught:
         getattr(message, second)()
@@ -129,6 +122,7 @@ def test_second_answer_is_refused(channel: nsqlite.Channel, first: str, second: 
     assert caught.value.ids == [message.id]
     assert isinstance(caught.value, LookupError)
     assert counts(channel) == before
+    assert list(nsq.history) == history
 
 
 @pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), "soon", timedelta(seconds=-1)])
@@ -143,26 +137,28 @@ def test_requeue_with_a_bad_delay_changes_nothing(channel: nsqlite.Channel, dela
     message.finish()
 
 
-def test_touch_is_no_answer(channel: nsqlite.Channel, clock: AttendedClock) -> None:
+def test_touch_is_no_answer(channel: nsqlite.Channel, nsq: Nsq, nsq_clock: Clock) -> None:
     """A touched message is still in flight, and finished when its block ends."""
     with channel.receive(timeout=0) as message:
-        clock.advance(59)
+        nsq_clock.advance(59)
         message.touch()
-        clock.advance(59)
+        nsq_clock.advance(59)
         assert not message.is_answered
 
-    assert counts(channel) == (0, 0, 0)
+    nsq.assert_touched("orders", "billing", count=1)
+    nsq.assert_timed_out("orders", "billing", count=0)
+    nsq.assert_finished("orders", "billing", attempts=1, count=1)
+    nsq.assert_empty()
 
 
 @pytest.mark.parametrize("answer", ["finish", "requeue", "touch"])
-def test_message_of_a_closed_node_says_so(answer: str) -> None:
+def test_message_of_a_closed_node_says_so(nsq: Nsq, channel: nsqlite.Channel, answer: str) -> None:
     """Its fields can be read; an answer raises NodeClosedError."""
-    with nsqlite.open() as node:
-        channel = node.topic("orders").channel("billing")
-        node.publish("orders", b"x")
-        message = channel.receive(timeout=0)
+    message = channel.receive(timeout=0)
 
-    assert message.body == b"x"
+    nsq.node.close()
+
+    assert message.body == b"secret body"
     with pytest.raises(NodeClosedError):
         getattr(message, answer)()
 

@@ -9,7 +9,7 @@ import pytest
 import nsqlite
 from nsqlite.errors import StoreError
 from nsqlite.options import SECOND_NS
-from nsqlite.reporting import SLICE_CHANNELS, iter_topic_stats, node_stats, topic_stats
+from nsqlite.reporting import SLICE_CHANNELS, iter_topic_rows, iter_topic_stats, node_stats, topic_stats
 from nsqlite.stats import NO_HISTOGRAM, NO_LATENCY, Latency
 from tests.fakes.caller import Caller
 from tests.fakes.clock import AttendedClock
@@ -225,6 +225,22 @@ def test_topics_come_one_after_another(node: nsqlite.Node) -> None:
 
     assert [each.topic_name for each in (first, second, third)] == ["a", "b", "d"]
     assert second.channels[0].depth == 1
+
+
+def test_rows_of_a_topic_are_what_its_statistics_are_made_of(node: nsqlite.Node) -> None:
+    """They have the same counts in the same order."""
+    topic = node.topic("orders")
+    for name in ("b", "a"):
+        topic.channel(name)
+    topic.publish(b"x")
+
+    [rows] = iter_topic_rows(node.engine, with_oldest=False)
+    stats = topic_stats(node.engine, "orders", with_oldest=False)
+
+    assert stats is not None
+    assert rows.counts == attrs.astuple(stats, recurse=False)[2:8]
+    assert [row for row, _, _ in rows.channels] == [attrs.astuple(each, recurse=False)[:13] for each in stats.channels]
+    assert [row[0] for row, _, _ in rows.channels] == ["a", "b"]
 
 
 def test_topics_may_be_chosen(node: nsqlite.Node) -> None:

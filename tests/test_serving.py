@@ -1,27 +1,27 @@
 """A listener answers many messages of one client at once, by their ids."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 import nsqlite
 from nsqlite.options import SECOND_NS
+from nsqlite.testing import Clock, Nsq
 from tests.fakes.clients import Client, numbers, publish
 
+pytestmark = pytest.mark.nsq(durability="memory")
+
 
 @pytest.fixture
-def clock() -> nsqlite.VirtualClock:
+def clock(nsq_clock: Clock) -> Clock:
     """Time that stands still."""
-    return nsqlite.VirtualClock()
+    return nsq_clock
 
 
 @pytest.fixture
-def node(clock: nsqlite.VirtualClock) -> Iterator[nsqlite.Node]:
+def node(nsq: Nsq) -> nsqlite.Node:
     """A node in memory that must end the test sound."""
-    with nsqlite.open(clock=clock) as made:
-        yield made
-        if made.engine.state.value == "open":
-            made.check()
+    return nsq.node
 
 
 @pytest.fixture
@@ -97,28 +97,23 @@ def test_finish_spans_deliveries(node: nsqlite.Node, client: Client) -> None:
     assert client.channel.finish_count == 20
 
 
-def test_finish_by_id_measures_what_it_finished(clock: nsqlite.VirtualClock) -> None:
+@pytest.mark.nsq(e2e_processing_latency_percentiles=(1.0, 0.5))
+def test_finish_by_id_measures_what_it_finished(node: nsqlite.Node, client: Client, clock: Clock) -> None:
     """One by one or in stretches: each message once, those that are missed not at all."""
-    with nsqlite.open(clock=clock, e2e_processing_latency_percentiles=(1.0, 0.5)) as node:
-        channel = node.topic("orders").channel("billing")
-        client = Client(node.engine, channel._core)
-        published = publish(node, 9)
-        client.take()
-        clock.advance(3)
-        client.finish(*published[:4], published[8])
-        clock.advance(4)
-        client.finish(*published)
+    published = publish(node, 9)
+    client.take()
+    clock.advance(3)
+    client.finish(*published[:4], published[8])
+    clock.advance(4)
+    client.finish(*published)
 
-        [stats] = node.stats().topics[0].channels
-
+    [stats] = node.stats().topics[0].channels
     assert stats.finish_count == stats.e2e_processing_latency.count == 9
     found = [each.value_ns for each in stats.e2e_processing_latency.percentiles]
     assert found == pytest.approx([7 * SECOND_NS, 3 * SECOND_NS], rel=0.01)
 
 
-def test_finish_of_a_message_that_timed_out_is_missed(
-    node: nsqlite.Node, client: Client, clock: nsqlite.VirtualClock
-) -> None:
+def test_finish_of_a_message_that_timed_out_is_missed(node: nsqlite.Node, client: Client, clock: Clock) -> None:
     """At its deadline a message is not the client's any more, whether anybody has noticed or not."""
     published = publish(node, 3)
     client.take()
@@ -171,7 +166,7 @@ def test_finish_wakes_nobody_in_vain(node: nsqlite.Node, connect: Callable[..., 
 # -- requeue, touch, ownership -------------------------------------------------------------
 
 
-def test_requeue_puts_one_message_back(node: nsqlite.Node, client: Client, clock: nsqlite.VirtualClock) -> None:
+def test_requeue_puts_one_message_back(node: nsqlite.Node, client: Client, clock: Clock) -> None:
     """At once or after a delay, once, and only what is held."""
     published = publish(node, 3)
     client.take()
@@ -200,7 +195,7 @@ def test_requeue_wakes_who_waits(node: nsqlite.Node, connect: Callable[..., Clie
     assert other.take() == [number]
 
 
-def test_touch_postpones_the_deadline(node: nsqlite.Node, client: Client, clock: nsqlite.VirtualClock) -> None:
+def test_touch_postpones_the_deadline(node: nsqlite.Node, client: Client, clock: Clock) -> None:
     """A touched message outlives its neighbours, and only what is held is touched."""
     published = publish(node, 3)
     client.take()
@@ -214,9 +209,7 @@ def test_touch_postpones_the_deadline(node: nsqlite.Node, client: Client, clock:
     assert client.finish(*published) == [0, 2]
 
 
-def test_ownership_is_known_for_errors(
-    node: nsqlite.Node, connect: Callable[..., Client], clock: nsqlite.VirtualClock
-) -> None:
+def test_ownership_is_known_for_errors(node: nsqlite.Node, connect: Callable[..., Client], clock: Clock) -> None:
     """In flight to somebody, by whatever delivery; nothing that was answered, timed out or never was."""
     engine, published, one = node.engine, publish(node, 4), connect(4)
     asked = [published[-1] + 1, *published, published[0] - 1, -1, published[2]]

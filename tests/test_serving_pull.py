@@ -1,6 +1,6 @@
 """A listener pulls as many messages as its client has room for, and is woken for more."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,22 +8,22 @@ import pytest
 import nsqlite
 from nsqlite.core.timers import NEVER
 from nsqlite.errors import ChannelDeletedError, NodeClosedError
+from nsqlite.testing import Clock, Nsq
 from tests.fakes.clients import TIMEOUT_NS, Client, ids, publish
 
+pytestmark = pytest.mark.nsq(durability="memory")
+
 
 @pytest.fixture
-def clock() -> nsqlite.VirtualClock:
+def clock(nsq_clock: Clock) -> Clock:
     """Time that stands still."""
-    return nsqlite.VirtualClock()
+    return nsq_clock
 
 
 @pytest.fixture
-def node(clock: nsqlite.VirtualClock) -> Iterator[nsqlite.Node]:
+def node(nsq: Nsq) -> nsqlite.Node:
     """A node in memory that must end the test sound."""
-    with nsqlite.open(clock=clock) as made:
-        yield made
-        if made.engine.state.value == "open":
-            made.check()
+    return nsq.node
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_pull_waits_when_there_is_nothing(node: nsqlite.Node, client: Client) ->
     assert not client.channel.waiters
 
 
-def test_pull_that_took_all_waits_too(node: nsqlite.Node, client: Client, clock: nsqlite.VirtualClock) -> None:
+def test_pull_that_took_all_waits_too(node: nsqlite.Node, client: Client, clock: Clock) -> None:
     """Who has room left waits for the next message, and until its own first deadline at the longest."""
     publish(node, 3)
 
@@ -119,7 +119,7 @@ def test_pull_from_a_paused_channel_waits(node: nsqlite.Node, channel: nsqlite.C
     assert client.take() == published
 
 
-def test_pull_watches_deferred_messages(node: nsqlite.Node, client: Client, clock: nsqlite.VirtualClock) -> None:
+def test_pull_watches_deferred_messages(node: nsqlite.Node, client: Client, clock: Clock) -> None:
     """Who waits learns when the next delay is over, and then gets what was delayed."""
     node.publish("orders", b"later", delay=5)
 
@@ -131,7 +131,7 @@ def test_pull_watches_deferred_messages(node: nsqlite.Node, client: Client, cloc
     assert len(client.take()) == 1
 
 
-def test_pull_names_the_run_that_is_not_in_memory(tmp_path: Path, clock: nsqlite.VirtualClock) -> None:
+def test_pull_names_the_run_that_is_not_in_memory(tmp_path: Path, clock: Clock) -> None:
     """On disk nothing is read inside the turn: what must be loaded is named, and nobody waits meanwhile."""
     with nsqlite.open(tmp_path / "store", durability="commit", clock=clock, cache_bytes=0) as node:
         client = Client(node.engine, node.topic("orders").channel("billing")._core)

@@ -1,4 +1,4 @@
-"""Questions about nsqlite.testing: what it costs in other people's test suites, beside what they could use in its place.
+"""Questions about nsqlite.testing: its cost in other people's tests, beside what they could use instead.
 
 ``python -m benchmarks.testing`` asks them all; ``--rows in_process,importing`` asks some. Tests are run by pytest in a
 process of its own, and are as long as pytest says they are.

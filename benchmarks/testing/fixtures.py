@@ -52,15 +52,16 @@ def real_nsqd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, i
     command = [PEERS / "nsqd", f"--data-path={folder}", "--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
-        port = 0
-        for line in process.stderr:
-            if b"TCP: listening on" in line:
-                port = int(line.rpartition(b":")[2])
-            if b"HTTP: listening on" in line:
-                break
-        assert port, "nsqd does not listen"
-        yield "127.0.0.1", port
-        process.kill()
+        ports: dict[bytes, int] = {}
+        try:
+            while len(ports) < 2:  # TCP and HTTP, in either order
+                kind, _, address = process.stderr.readline().partition(b": listening on ")
+                if address:
+                    ports[kind.split()[-1]] = int(address.rpartition(b":")[2])
+                assert process.poll() is None, "nsqd has ended"
+            yield "127.0.0.1", ports[b"TCP"]
+        finally:
+            process.kill()
 
 
 @pytest.fixture

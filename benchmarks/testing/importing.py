@@ -1,6 +1,6 @@
 """A pytest run that does not use the plugin: what does it cost to have nsqlite installed?
 
-Both runs, with the plugin and without, are processes of their own, taken in turn; the difference is told of their medians.
+Both runs, with the plugin and without, are processes of their own, in turn; the figure is their medians' difference.
 Beside it, what a run pays that does use it, and what one pays for fakeredis.
 """
 

@@ -1,4 +1,4 @@
-"""A test with `nsqd` in memory: what do set-up and tear-down cost, beside those of fakeredis over TCP and of a real nsqd?"""
+"""A test with `nsqd` in memory: what do set-up and tear-down cost, beside fakeredis over TCP and a real nsqd?"""
 
 from collections.abc import Iterator
 

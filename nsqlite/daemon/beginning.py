@@ -22,27 +22,41 @@ def stamp(wall_seconds: float) -> str:
     return f"{time.strftime('%Y/%m/%d %H:%M:%S', time.localtime(seconds))}.{microseconds:06d}"
 
 
-@contextmanager
-def ending_at_signals(program: str) -> Iterator[None]:
-    """End the process at SIGINT or SIGTERM, with exit code 0 and a line that says so, until others take them.
+class Ending:
+    """What a signal does to a daemon that serves nobody yet: a line, and exit code 0, at once.
 
-    At once, since nobody is served yet and what is done then outlives any end. Afterwards
-    signals are as before.
+    What it does until then outlives any end.
     """
 
-    def end(number: int, _: FrameType | None) -> None:
+    def __init__(self, program: str) -> None:
+        self._program = program
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        """See signal.signal."""
         name = signal.Signals(number).name
-        line = f"[{program}] {stamp(time.time())} INFO: {name} while it started: bye\n"
+        line = f"[{self._program}] {stamp(time.time())} INFO: {name} before it served anybody: bye\n"
         try:
             os.write(2, line.encode())
         finally:
             os._exit(0)
 
-    before = [(number, signal.getsignal(number)) for number in SIGNALS]
+
+def end_at_signals(program: str) -> None:
+    """End so at SIGINT and SIGTERM, until others take them."""
     for number in SIGNALS:
-        signal.signal(number, end)
+        signal.signal(number, Ending(program))
+
+
+@contextmanager
+def own_signals(program: str) -> Iterator[None]:
+    """End so at signals while the body runs, until it takes them; afterwards they are as before.
+
+    But at the end of a process that began so they are ignored: there is nothing left to end.
+    """
+    before = [(number, signal.getsignal(number)) for number in SIGNALS]
+    end_at_signals(program)
     try:
         yield
     finally:
         for number, handler in before:
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if isinstance(handler, Ending) else handler)

@@ -14,9 +14,8 @@ from nsqlite.node import Node
 from nsqlite.node import open as open_node
 from nsqlite.options import Options
 from nsqlite.storage.journal import sync_folder
+from nsqlite.storage.place import STORE_NAMES, check_access, refuse_lost
 
-# What a store has in its folder; see storage/place and storage/durable.
-STORE_NAMES: Final = ("lmdb", "lmdb.new", "journal", "owner", "reserve")
 log: Final = logging.getLogger("nsqlite")
 
 
@@ -74,8 +73,11 @@ def make_room(path: str) -> None:
     by which it knows a store, unless something else has a name that the store needs.
 
     Raises:
-        StorePathError: It has.
+        StorePathError: It has, or this user may not read and write there.
+        StoreDamagedError: There was a store, whose tables are gone.
     """
+    check_access(path)
+    refuse_lost(path)
     names = os.listdir(path)
     lmdb = os.path.join(path, "lmdb")
     if "lmdb" in names:

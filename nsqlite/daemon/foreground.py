@@ -15,9 +15,10 @@ from typing import Final
 import attrs
 
 from nsqlite._version import __version__
-from nsqlite.daemon.beginning import SIGNALS, ending_at_signals, stamp
+from nsqlite.daemon.beginning import SIGNALS, own_signals, stamp
 from nsqlite.daemon.config_file import read_config_file
 from nsqlite.daemon.flags import FlagError, FlagSet, HelpAskedError
+from nsqlite.daemon.kinds import TLS_REQUIRED
 from nsqlite.daemon.log_lines import LOGGER, logging_to
 from nsqlite.daemon.settings import Chosen, Setting, choose
 from nsqlite.errors import NsqliteError
@@ -71,7 +72,7 @@ def run(program: Program, arguments: Sequence[str]) -> int:
     if chosen["version"]:
         sys.stdout.write(f"{program.version}\n")
         return OK
-    with logging_to(sys.stderr, chosen["log-prefix"], chosen["log-level"]), ending_at_signals(program.name):
+    with logging_to(sys.stderr, chosen["log-prefix"], chosen["log-level"]), own_signals(program.name):
         LOGGER.info(program.version)
         _tell_ignored(chosen)
         try:
@@ -84,10 +85,22 @@ def run(program: Program, arguments: Sequence[str]) -> int:
 def _tell_ignored(chosen: Chosen) -> None:
     """Say what has no effect, since whoever wrote it expects one."""
     if chosen.rest:
-        told = "nothing is done with the arguments from %r on: a boolean's value needs the form with ="
+        told = "nothing is done with the arguments from %r on"
+        if _is_boolean(chosen.rest[0]):
+            told += ": a boolean's value needs the form with ="
         LOGGER.warning(told, chosen.rest[0], extra={"event": "arguments_ignored"})
+    for name in chosen.empty:
+        LOGGER.warning("--%s is empty, which is taken as not given", name, extra={"event": "value_ignored"})
     for key in chosen.unknown_keys:
         LOGGER.warning("the config file's %r is no option", key, extra={"event": "key_ignored"})
+
+
+def _is_boolean(text: str) -> bool:
+    try:
+        TLS_REQUIRED.parse(text)  # takes what the others do, too
+    except ValueError:
+        return False
+    return True
 
 
 def _fail(program: Program, error: BaseException) -> int:

@@ -6,9 +6,12 @@ run are. What was in flight or deferred nsqd wrote to the backlog when it ended,
 
 Nothing is deleted. The files of a queue are moved to the folder `imported-by-nsqlite` once its
 messages are on stable storage, and `nsqd.dat` comes last, so what is still in its place is
-what is still to be done. Within a queue a bookmark follows every batch. Killed at any moment
-and started again, the import goes on behind the bookmark: nothing is lost, and at most one
-batch, that between the store and its bookmark, comes twice.
+what is still to be done. Where an earlier import left files of these names, the folder is
+`imported-by-nsqlite.1`, and so on, so that files can be moved back as they are.
+
+Within a queue a bookmark follows every batch. Killed at any moment and started again, the
+import goes on behind the bookmark: nothing is lost, and at most one batch, that between the
+store and its bookmark, comes twice.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ from nsqlite.node import Node
 from nsqlite.ops import Adopt, ChangeChannel, ChangeTopic, MakeTopic
 from nsqlite.storage import layout
 from nsqlite.storage.journal import sync_folder
+from nsqlite.storage.place import holder
 
 NSQD_DAT: Final = "nsqd.dat"
 IMPORTED: Final = "imported-by-nsqlite"
@@ -117,9 +121,9 @@ def locked_data_path(data_path: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            told = (
-                f"cannot flock directory {data_path} - {error.strerror} (possibly in use by another instance of nsqd)"
-            )
+            pid = holder(descriptor)
+            told = f"cannot flock directory {data_path} - {error.strerror}"
+            told += " (possibly in use by another instance of nsqd)" + (f": process {pid} holds it" if pid else "")
             raise ImportRefusedError(data_path, f"failed to lock data-path: {told}") from error
         yield
     finally:
@@ -127,8 +131,20 @@ def locked_data_path(data_path: str) -> Iterator[None]:
 
 
 def _is_anything_there(data_path: str) -> bool:
-    names = os.listdir(data_path) if os.path.isdir(data_path) else []
+    names = _names_in(data_path)
     return NSQD_DAT in names or any(each.is_alive or each.bad for each in find_queues(data_path, names).values())
+
+
+def _names_in(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def _held(broker: Broker) -> int:
+    """Messages that topics and channels have; one that two channels have counts twice."""
+    return sum(
+        topic.depth + sum(each.depth + each.in_flight_count + each.deferred_count for each in topic.channels.values())
+        for topic in broker.topics.values()
+    )
 
 
 class _Import:
@@ -138,7 +154,7 @@ class _Import:
         self.node = node
         self.engine = node.engine
         self.data_path = data_path
-        self.folder = os.path.join(data_path, IMPORTED)
+        self.folder = self.first_folder = os.path.join(data_path, IMPORTED)
         self.limits = (self.engine.options.max_msg_size, self.engine.options.max_batch_bytes)
         self.topics: set[str] = set()
         self.channels: set[tuple[str, str]] = set()
@@ -149,10 +165,14 @@ class _Import:
         """Do it."""
         names = os.listdir(self.data_path)
         listed = self._read_nsqd_dat() if NSQD_DAT in names else ()
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        queues = find_queues(self.data_path, names).values()
+        if any(each.numbers for each in queues):
+            self._warn_of_held()
+        self.folder = self._free_folder(names)
+        for folder in (self.first_folder, self.folder):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
         for topic in listed:
             self._make(topic)
-        queues = find_queues(self.data_path, names).values()
         for queue in sorted(queues, key=lambda each: (each.owner[1] is None, each.name)):
             self._take_over(queue)  # those of channels first: what is behind what waits in a topic has to wait, too
         self.node.sync()
@@ -160,6 +180,24 @@ class _Import:
         self._move([name for name in names if name.startswith(NSQD_DAT + ".") and name.endswith(".tmp")])
         self._move([name for name in names if name == NSQD_DAT])
         return self._summary()
+
+    def _warn_of_held(self) -> None:
+        """Say that the store is not new, unless an import goes on: files that come back double its messages."""
+        if any(name.endswith(BOOKMARK) for name in _names_in(self.first_folder)):
+            return
+        if held := self.engine.locked(_held):
+            told = (
+                "the store holds %d messages already, and nsqd's queues in %s are imported beside them: "
+                "those that were imported before come twice"
+            )
+            log.warning(told, held, self.data_path, extra={"event": "import_again"})
+
+    def _free_folder(self, names: list[str]) -> str:
+        """Where this import's files go under their own names: the last folder, or one more if it has one of them."""
+        folder, number = self.first_folder, 1
+        while os.path.isdir(following := f"{self.first_folder}.{number}"):
+            folder, number = following, number + 1
+        return following if set(names).intersection(_names_in(folder)) else folder
 
     def _summary(self) -> ImportSummary:
         done = ImportSummary(len(self.topics), len(self.channels), self.messages, self.skipped)
@@ -290,7 +328,7 @@ class _Import:
     # -- bookmarks and files --------------------------------------------------------------
 
     def _bookmark_file(self, queue: Queue) -> str:
-        return os.path.join(self.folder, queue.name + BOOKMARK)
+        return os.path.join(self.first_folder, queue.name + BOOKMARK)
 
     def _behind_bookmark(self, queue: Queue) -> Place | None:
         try:
@@ -314,17 +352,15 @@ class _Import:
         self._move([*queue.temporary, *queue.bad, *data[:-1], *metadata, *data[-1:]])
 
     def _drop_bookmarks(self) -> None:
-        for name in os.listdir(self.folder):
+        for name in os.listdir(self.first_folder):
             if name.endswith((BOOKMARK, BOOKMARK + ".tmp")):
-                os.unlink(os.path.join(self.folder, name))
+                os.unlink(os.path.join(self.first_folder, name))
 
     def _move(self, names: list[str]) -> None:
         """Move files to where they are never looked at again. What an earlier import moved there stays."""
         for name in names:
-            target, number = os.path.join(self.folder, name), 0
-            while os.path.lexists(target):
-                number += 1
-                target = os.path.join(self.folder, f"{name}.{number}")
+            target = os.path.join(self.folder, name)
+            assert not os.path.lexists(target), target
             os.rename(os.path.join(self.data_path, name), target)
         if names:
             sync_folder(self.folder)

@@ -6,6 +6,8 @@ import math
 import re
 from typing import Any, Final
 
+import attrs
+
 from nsqlite.daemon.flags import Kind
 from nsqlite.net.protocol.go_duration import format_duration, parse_duration
 from nsqlite.net.protocol.quoting import quote
@@ -177,6 +179,19 @@ def refused(why: str) -> Kind:
         raise ValueError(why)
 
     return Kind("string", parse, parse, _quoted)
+
+
+def not_empty(kind: Kind, why: str) -> Kind:
+    """A kind, without the empty text: for what would be off by mistake where a variable is empty."""
+
+    def checked(value: Any) -> Any:
+        if "" in (value, *(value if kind.is_list else ())):
+            raise ValueError(why)
+        return value
+
+    return attrs.evolve(
+        kind, parse=lambda text: checked(kind.parse(text)), coerce=lambda value: checked(kind.coerce(value))
+    )
 
 
 def _lower(value: bool | str) -> str:

@@ -56,12 +56,12 @@ def _in_nsqds_words(chosen: Chosen) -> Iterator[None]:
         elif error.option == "e2e_processing_latency_percentiles":
             told = f"invalid E2E processing latency percentile: {error}"
         else:
-            told = _WORDS.get(error.option, f"{chosen.flag_of(error.option)}: {error}")
+            told = _WORDS.get(error.option, chosen.refusal(error))
         raise StartError(f"failed to instantiate nsqd - {told}") from error
     except ListenError as error:
         raise StartError(f"failed to instantiate nsqd - listen ({error.address}) failed - {error}") from error
     except ImportRefusedError as error:
         did = "instantiate nsqd" if str(error).startswith("failed to lock") else "load metadata"
         raise StartError(f"failed to {did} - {error}") from error
-    except StoreError as error:
+    except (StoreError, OSError) as error:
         raise StartError(f"failed to instantiate nsqd - {error}") from error

@@ -21,6 +21,7 @@ from nsqlite.daemon.kinds import (
     TLS_REQUIRED,
     TLS_VERSION,
     choice,
+    not_empty,
     refused,
 )
 from nsqlite.daemon.settings import NO_KEY, Chosen, Setting, flag_set
@@ -31,6 +32,7 @@ MINUTE_NS: Final = 60 * SECOND_NS
 PROGRAM: Final = "nsqd"
 _NO_DISK_QUEUE: Final = "there is no disk queue: see `--durability`"
 _EXACT_TIMES: Final = "there is no scan: timeouts and delays end at their time"
+_WOULD_OPEN: Final = "would let everybody in: leave the option out"
 _NO_EXPERIMENTS: Final = "consumers of another zone get messages as others do, so do without it"
 
 _COMMAND: Final = (
@@ -102,7 +104,7 @@ _ADDRESSES: Final = (
     ),
     Setting(
         "auth-http-address",
-        TEXTS,
+        not_empty(TEXTS, f"an empty address {_WOULD_OPEN}"),
         (),
         "listener",
         "host:port or URL of an auth server, which means that clients must AUTH; may be repeated",
@@ -312,7 +314,7 @@ _OURS: Final = (
     ),
     Setting(
         "http-token",
-        TEXT,
+        not_empty(TEXT, f"an empty token {_WOULD_OPEN}"),
         "",
         "listener",
         "who uses HTTP shows it as a bearer token",

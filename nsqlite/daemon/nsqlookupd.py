@@ -23,7 +23,6 @@ async def _serve(chosen: Chosen) -> None:
         async with serve(options=options):
             await asked.wait()
     except InvalidOptionError as error:
-        told = f"{chosen.flag_of(error.option)}: {error}"
-        raise StartError(f"failed to instantiate nsqlookupd - {told}") from error
+        raise StartError(f"failed to instantiate nsqlookupd - {chosen.refusal(error)}") from error
     except ListenError as error:
         raise StartError(f"failed to instantiate nsqlookupd - listen ({error.address}) failed - {error}") from error

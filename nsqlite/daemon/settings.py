@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from nsqlite.daemon.flags import Flag, FlagSet, Kind
+from nsqlite.errors import InvalidOptionError
 
 # Whose the option is: NSQ 1.3.0's, one that came to NSQ later, or this package's own.
 Origin = Literal["nsqd", "later", "nsqlite"]
@@ -65,12 +66,16 @@ class Chosen:
         values: By flag name.
         rest: Arguments behind the flags, which mean nothing.
         unknown_keys: Of the config file.
+        given: Names of the flags that stood on the command line.
+        empty: Flags of lists that were given without a value, and so count as not given.
     """
 
     settings: tuple[Setting, ...]
     values: dict[str, Any]
     rest: tuple[str, ...] = ()
     unknown_keys: tuple[str, ...] = ()
+    given: frozenset[str] = frozenset()
+    empty: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -104,6 +109,13 @@ class Chosen:
                 return f"--{setting.name}"
         return field
 
+    def refusal(self, error: InvalidOptionError) -> str:
+        """Why an options class does not take a value, for who gave it to the flag or the config file."""
+        flag, told = self.flag_of(error.option), str(error)
+        if flag.removeprefix("--") in self.given:
+            told = told.replace(", as a list", ", by repeating the option")
+        return f"{flag}: {told}"
+
 
 def flag_set(program: str, settings: Sequence[Setting]) -> FlagSet:
     """The flags of a table."""
@@ -128,5 +140,15 @@ def choose(
     parsed = flags.parse(arguments)
     path = parsed.values.get("config", "")
     of_file, unknown = read_config(path, settings) if path and not parsed.values.get("version") else ({}, ())
-    defaults = {setting.name: setting.default for setting in settings}
-    return Chosen(tuple(settings), {**defaults, **of_file, **parsed.values}, parsed.rest, tuple(unknown))
+    values = {setting.name: setting.default for setting in settings}
+    empty = []
+    for name, value in (*of_file.items(), *parsed.values.items()):
+        if flags.flags[name].kind.is_list and "" in value:  # a unit file with a variable that is empty
+            empty.append(name)
+            value = tuple(each for each in value if each != "")
+            if not value:
+                continue
+        values[name] = value
+    return Chosen(
+        tuple(settings), values, parsed.rest, tuple(unknown), frozenset(parsed.values), tuple(dict.fromkeys(empty))
+    )

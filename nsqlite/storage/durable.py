@@ -27,7 +27,7 @@ from nsqlite.storage.journal import (
     sync_folder,
 )
 from nsqlite.storage.on_lmdb import LmdbStore, Meta
-from nsqlite.storage.place import IN_PLACE_FILESYSTEMS, Claim, filesystem_of, prepare, tidy
+from nsqlite.storage.place import IN_PLACE_FILESYSTEMS, Claim, filesystem_of, prepare, refuse_lost, tidy
 from nsqlite.storage.replay import Replay
 from nsqlite.storage.segment import Segment
 
@@ -69,7 +69,7 @@ class DurableStorage:
             os.makedirs(self._journal_folder, mode=0o700, exist_ok=True)
             folder = os.path.join(self.path, "lmdb")
             if not os.path.exists(os.path.join(folder, "data.mdb")):
-                self._refuse_used("lmdb/data.mdb is gone")
+                refuse_lost(self.path)
                 self._make_lmdb(folder)
             self.lmdb = self._lmdb = LmdbStore(folder, self.path)
             self._meta = self._read_meta()

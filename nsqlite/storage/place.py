@@ -8,7 +8,7 @@ import shutil
 import threading
 from typing import Final
 
-from nsqlite.errors import NetworkFilesystemError, StoreLockedError, StorePathError
+from nsqlite.errors import NetworkFilesystemError, StoreDamagedError, StoreLockedError, StorePathError
 from nsqlite.storage.journal import sync_folder
 
 # fmt: off
@@ -21,6 +21,7 @@ NETWORK_FILESYSTEMS: Final = frozenset(
 )
 # fmt: on
 IN_PLACE_FILESYSTEMS: Final = frozenset(["ext2", "ext3", "ext4", "xfs", "tmpfs"])
+STORE_NAMES: Final = ("lmdb", "lmdb.new", "journal", "owner", "reserve")  # what a store has in its folder
 COMPACTING: Final = "compacting"  # folder of a compaction in progress
 _open_here: set[tuple[int, int]] = set()
 _guard: Final = threading.Lock()
@@ -66,7 +67,7 @@ class Claim:
         try:
             fcntl.flock(fd, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
-            pid = _holder(fd) or _pid_in(fd)
+            pid = holder(fd) or _pid_in(fd)
             os.close(fd)
             raise StoreLockedError(self.path, pid) from error
         try:
@@ -97,7 +98,7 @@ def prepare(path: str, *, allow_network_filesystem: bool) -> str:
     """Make the folder if need be and return its absolute path.
 
     Raises:
-        StorePathError, NetworkFilesystemError: Nothing was made.
+        StorePathError, StoreDamagedError, NetworkFilesystemError: Nothing was made.
     """
     path = os.path.abspath(path)
     if os.path.exists(path) and not os.path.isdir(path):
@@ -116,32 +117,63 @@ def prepare(path: str, *, allow_network_filesystem: bool) -> str:
             sync_folder(made)
     except OSError as error:
         raise StorePathError(path, f"the folder cannot be made ({error.strerror})") from error
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        raise StorePathError(path, "the folder is not readable and writable for this user")
-    foreign = [name for name in os.listdir(path) if name not in ("lmdb", "lmdb.new", "journal", "owner", "reserve")]
+    check_access(path)
+    refuse_lost(path)
+    foreign = [name for name in os.listdir(path) if name not in STORE_NAMES]
     if foreign and not os.path.isdir(os.path.join(path, "lmdb")):
         raise StorePathError(path, f"it holds other files ({foreign[0]!r}); give an empty folder or a new one")
     return path
+
+
+def check_access(path: str, *, is_written: bool = True) -> None:
+    """See that this user may use a store's folder and what is in it, as far as it is there.
+
+    Raises:
+        StorePathError: Naming what it may not.
+    """
+    folder, file = (os.R_OK | os.X_OK, os.R_OK) if not is_written else (os.R_OK | os.W_OK | os.X_OK, os.R_OK | os.W_OK)
+    wanted = "readable and writable" if is_written else "readable"
+    if not os.access(path, folder):
+        raise StorePathError(path, f"the folder is not {wanted} for this user")
+    for name in ("lmdb", "lmdb/data.mdb", "journal"):
+        each = os.path.join(path, name)
+        if os.path.lexists(each) and not os.access(each, folder if os.path.isdir(each) else file):
+            raise StorePathError(path, f"its {name} is not {wanted} for this user")
+
+
+def refuse_lost(path: str) -> None:
+    """See that a folder is not that of a store whose tables are gone, in which none may begin anew.
+
+    Raises:
+        StoreDamagedError: It is: owner, journal and reserve come after that file.
+    """
+    if os.path.lexists(os.path.join(path, "lmdb", "data.mdb")) or not os.path.exists(os.path.join(path, "owner")):
+        return
+    journal = os.path.join(path, "journal")
+    if os.path.exists(os.path.join(path, "reserve")) or (os.path.isdir(journal) and os.listdir(journal)):
+        raise StoreDamagedError(path, "its lmdb/data.mdb is missing (leave the journal, which belongs to it)")
 
 
 def find_store(path: str) -> str:
     """The absolute path of a store that is there. Makes nothing.
 
     Raises:
-        StorePathError: It is missing, or something else.
+        StorePathError: It is missing, something else, or cannot be read.
+        StoreDamagedError: It was one.
     """
     path = os.path.abspath(path)
-    if not os.path.lexists(path):
-        raise StorePathError(path, "there is nothing at this path")
+    try:
+        os.lstat(path)
+    except PermissionError as error:
+        raise StorePathError(path, "a folder on the way there is not readable for this user") from error
+    except OSError as error:
+        raise StorePathError(path, "there is nothing at this path") from error
     if not os.path.isdir(path):
         raise StorePathError(path, "it is no folder, so it is no store")
-    if not os.access(path, os.R_OK | os.X_OK):
-        raise StorePathError(path, "the folder is not readable for this user")
-    data = os.path.join(path, "lmdb", "data.mdb")
-    if not os.path.isfile(data):
+    check_access(path, is_written=False)
+    if not os.path.isfile(os.path.join(path, "lmdb", "data.mdb")):
+        refuse_lost(path)
         raise StorePathError(path, "it is no store: it has no lmdb/data.mdb")
-    if not os.access(data, os.R_OK):
-        raise StorePathError(path, "its lmdb/data.mdb is not readable for this user")
     return path
 
 
@@ -167,8 +199,8 @@ def filesystem_of(path: str, mounts: str = "/proc/self/mountinfo") -> str:
     return kind
 
 
-def _holder(fd: int, locks: str = "/proc/locks") -> int:
-    """Who holds a lock on this file by the system's word, 0 where it does not say.
+def holder(fd: int, locks: str = "/proc/locks") -> int:
+    """Who holds a lock on this file or folder by the system's word, 0 where it does not say.
 
     The owner's file names the last one who opened the store, which a reader is not.
     """

@@ -2,15 +2,19 @@
 
 import logging
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 import nsqlite
 from nsqlite.daemon.data_path import LockFailedError, make_room, opened_node
-from nsqlite.errors import ImportRefusedError, StorePathError
+from nsqlite.errors import ImportRefusedError, StoreDamagedError, StorePathError
 from nsqlite.options import Options
 from nsqlite.storage.check import audit
+from tests.daemon.daemons import ROOT
 from tests.fakes.nsqd_files import record, write_nsqd_dat, write_queue
 
 DURABLE = Options(durability="commit")
@@ -155,3 +159,50 @@ def test_store_that_the_library_did_not_finish_is_made(tmp_path: Path) -> None:
 
     with opened_node(str(tmp_path), DURABLE):
         pass
+
+
+def test_store_without_its_tables_is_not_made_anew(tmp_path: Path) -> None:
+    """Beside files of nsqd's, too: a backup is needed, and nothing is to be moved away."""
+    (tmp_path / "imported-by-nsqlite").mkdir()
+    with opened_node(str(tmp_path), DURABLE):
+        pass
+
+    for lost in (tmp_path / "lmdb" / "data.mdb", tmp_path / "lmdb" / "lock.mdb"):
+        lost.unlink()
+        with pytest.raises(StoreDamagedError, match="data.mdb is missing"), opened_node(str(tmp_path), DURABLE):
+            pass
+    (tmp_path / "lmdb").rmdir()
+    with pytest.raises(StoreDamagedError, match="data.mdb is missing"), opened_node(str(tmp_path), DURABLE):
+        pass
+
+
+AS_NOBODY = """\
+import os, sys
+from nsqlite.daemon import nsqd
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+sys.exit(nsqd.main(["-data-path", sys.argv[1], "-tcp-address=127.0.0.1:0", "-http-address="]))
+"""
+
+
+@pytest.mark.parametrize("mode", [0o555, 0o111])
+def test_data_path_that_may_not_be_used_is_told(mode: int) -> None:
+    """In one sentence, as the last line, whatever lies there."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        path = Path(name) / "data"
+        path.mkdir()
+        (path / "mine").write_text("x")
+        os.chmod(path, mode)
+        command = [sys.executable, "-c", AS_NOBODY, str(path)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        os.chmod(path, 0o755)
+
+    told = done.stderr.splitlines()[-1].partition(" FATAL: failed to instantiate nsqd - ")[2]
+    assert done.returncode == 1
+    assert told in (
+        f"cannot use {str(path)!r} as a store: the folder is not readable and writable for this user",
+        f"failed to lock data-path: open {path}: permission denied",
+    )

@@ -8,8 +8,9 @@ import signal
 import pytest
 
 from nsqlite._version import __version__
+from nsqlite.daemon.beginning import SIGNALS, Ending
 from nsqlite.daemon.flags import FlagSet
-from nsqlite.daemon.foreground import FAILED, MISUSED, OK, SIGNALS, Program, StartError, run, take_signals
+from nsqlite.daemon.foreground import FAILED, MISUSED, OK, Program, StartError, run, take_signals
 from nsqlite.daemon.kinds import BOOL, LOG_LEVEL, TEXT
 from nsqlite.daemon.settings import NO_KEY, Chosen, Setting, flag_set
 from nsqlite.net.protocol.negotiation import VERSION
@@ -93,8 +94,15 @@ def test_what_has_no_effect_is_told(capsys: pytest.CaptureFixture[str], tmp_path
     assert run(program(nothing), [f"-config={tmp_path}/file", "false", "-x"]) == OK
 
     warnings = [line.split(": ", 1)[1] for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
-    assert warnings[0].startswith("nothing is done with the arguments from 'false' on")
+    assert warnings[0] == "nothing is done with the arguments from 'false' on: a boolean's value needs the form with ="
     assert warnings[1] == "the config file's 'colour' is no option"
+
+
+def test_leftover_that_is_no_booleans_value_is_only_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody is sent to look for a boolean."""
+    assert run(program(nothing), ["data", "true"]) == OK
+
+    assert capsys.readouterr().err.endswith(" WARNING: nothing is done with the arguments from 'data' on\n")
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -116,12 +124,12 @@ def test_signal_ends_it_in_order(number: signal.Signals) -> None:
     assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
-def test_interrupt_while_it_starts_ends_the_process() -> None:
-    """Before it waits for signals they have their plain effect: no traceback, no half-done exit."""
+def test_signals_end_it_while_it_starts() -> None:
+    """Before it waits for signals it ends at once, in order; see test_beginning."""
     seen = []
 
     async def serve(chosen: Chosen) -> None:
-        seen.append(signal.getsignal(signal.SIGINT))
+        seen.extend(signal.getsignal(number) for number in SIGNALS)
 
     assert run(program(serve), []) == OK
-    assert seen == [signal.SIG_DFL]
+    assert [type(each) for each in seen] == [Ending, Ending]

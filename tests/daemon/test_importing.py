@@ -353,15 +353,61 @@ def test_full_store_is_told_and_gone_on_with(tmp_path: Path, data_path: Path) ->
 
 
 def test_second_import_keeps_the_files_of_the_first(node: nsqlite.Node, data_path: Path) -> None:
-    """Who goes back to nsqd and comes again has both backlogs, and the files of both."""
-    for body in (b"one", b"two"):
+    """Who goes back to nsqd and comes again has both backlogs, and the files of both, under their own names."""
+    for body in (b"one", b"two", b"three"):
         write_nsqd_dat(data_path, {"t": {"channels": {"c": False}}})
         write_queue(data_path, "t:c", [record(body)])
         take_over(node, data_path)
 
-    assert drain(node, "t", "c") == [(b"one", 1), (b"two", 1)]
-    assert sorted(os.listdir(data_path / IMPORTED)) == sorted(
-        name + suffix
-        for name in ("nsqd.dat", "t:c.diskqueue.000000.dat", "t:c.diskqueue.meta.dat")
-        for suffix in ("", ".1")
-    )
+    assert drain(node, "t", "c") == [(b"one", 1), (b"two", 1), (b"three", 1)]
+    for folder in (IMPORTED, f"{IMPORTED}.1", f"{IMPORTED}.2"):
+        names = ["nsqd.dat", "t:c.diskqueue.000000.dat", "t:c.diskqueue.meta.dat"]
+        assert sorted(os.listdir(data_path / folder)) == names
+
+
+def test_files_that_came_back_are_warned_of(
+    node: nsqlite.Node, data_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They double what the store holds, which is said with how much that is; the first time nothing is."""
+    write_queue(data_path, "t:c", [record(b"one") + record(b"two")])
+    take_over(node, data_path)
+    assert [each for each in caplog.records if each.event == "import_again"] == []
+    for each in (data_path / IMPORTED).iterdir():
+        each.rename(data_path / each.name)
+
+    take_over(node, data_path)
+
+    (warning,) = [each for each in caplog.records if each.event == "import_again"]
+    assert warning.levelno == logging.WARNING
+    assert warning.getMessage().startswith("the store holds 2 messages already")
+    assert node.topic("t").channel("c").depth == 4
+    assert sorted(os.listdir(data_path)) == [IMPORTED]
+
+
+def test_import_that_goes_on_is_not_warned_of(
+    tmp_path: Path, data_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the store holds is then what it took already, and comes no second time."""
+    write_queue(data_path, "t:c", [record(b"one")])
+    write_queue(data_path, "u:c", [record(b"two")])
+    with opened(tmp_path / "store") as node, monkeypatch.context() as patch:
+        kill_at(patch, "rename", 0)
+        with pytest.raises(KilledError):
+            import_nsqd_files(node, str(data_path))
+
+    with opened(tmp_path / "store") as node:
+        take_over(node, data_path)
+
+    assert [each for each in caplog.records if each.event == "import_again"] == []
+
+
+def test_who_holds_the_lock_is_told(data_path: Path) -> None:
+    """By its process, where the system says so."""
+    told = f"possibly in use by another instance of nsqd.: process {os.getpid()} holds it"
+
+    with (
+        locked_data_path(str(data_path)),
+        pytest.raises(ImportRefusedError, match=told),
+        locked_data_path(str(data_path)),
+    ):
+        pass

@@ -16,6 +16,7 @@ from nsqlite.daemon.kinds import (
     TLS_REQUIRED,
     TLS_VERSION,
     choice,
+    not_empty,
     refused,
 )
 
@@ -153,3 +154,13 @@ def test_kind_shows_defaults_as_go() -> None:
     assert TEXTS.show(("a", "b")) == "a,b"
     assert LOG_LEVEL.show(2) == "INFO"
     assert TLS_REQUIRED.show("tcp-https") == "tcp-https"
+
+
+@pytest.mark.parametrize("kind", [not_empty(TEXT, "that is open"), not_empty(TEXTS, "that is open")])
+def test_not_empty_takes_all_but_nothing(kind: Kind) -> None:
+    """An empty text is refused with the reason, from either place."""
+    assert kind.parse("a") == kind.coerce("a") or kind.parse("a") == ("a",)
+
+    for read in (kind.parse, kind.coerce):
+        with pytest.raises(ValueError, match="that is open"):
+            read("")

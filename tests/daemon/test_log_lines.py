@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from nsqlite.daemon.log_lines import LOGGER, logging_to, stamp
+from nsqlite.daemon.log_lines import LOGGER, logging_to
 
 LINE = re.compile(r"\[nsqd\] \d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6} ([A-Z]+): (.*)")
 
@@ -74,9 +74,3 @@ def test_logging_is_as_before_afterwards() -> None:
         pass
 
     assert (LOGGER.level, list(logging.getLogger().handlers)) == before
-
-
-def test_stamp_has_microseconds() -> None:
-    """Cut off, never rounded up into the next second."""
-    assert stamp(1_600_000_000.9999994).endswith(".999999")
-    assert stamp(1_600_000_000.0).endswith(".000000")

@@ -1,6 +1,7 @@
 """`nsqlite nsqd`, in a process of its own where signals and locks are the point."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -86,7 +87,9 @@ def test_second_nsqd_on_a_data_path_is_refused(tmp_path: Path) -> None:
     assert second.returncode == FAILED
     told = f"FATAL: failed to instantiate nsqd - failed to lock data-path: cannot flock directory {tmp_path} - "
     assert told in second.stderr.splitlines()[-1]
-    assert second.stderr.endswith("(possibly in use by another instance of nsqd)\n")
+    assert second.stderr.endswith(
+        f"(possibly in use by another instance of nsqd): process {running.process.pid} holds it\n"
+    )
 
 
 def test_nsqd_in_memory_leaves_nothing(tmp_path: Path) -> None:
@@ -111,6 +114,22 @@ def test_nsqd_reads_its_config_file(tmp_path: Path) -> None:
         running.end(signal.SIGTERM)
 
     assert b"E_BAD_MESSAGE" in too_long
+
+
+# The command, which writes to a descriptor once it listens with HTTP.
+WITHOUT_DESCRIPTORS = """
+import logging, os, sys
+class Told(logging.Handler):
+    said = set()
+    def emit(self, record):
+        self.said.add(record.getMessage()[:8])
+        if {"TCP: lis", "HTTP: li"} <= self.said:
+            self.said.clear()
+            os.write(int(sys.argv[1]), b".")
+logging.getLogger("nsqlite").addHandler(Told())
+from nsqlite.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
 
 
 def values(running: Daemon, *names: str) -> list[Any]:
@@ -152,6 +171,50 @@ def test_unknown_option_ends_with_two(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "flag, what", [("http-token", "an empty token"), ("auth-http-address", "an empty address")]
+)
+def test_protection_that_is_empty_is_refused(flag: str, what: str, tmp_path: Path) -> None:
+    """A variable that is empty opens nothing to everybody."""
+    done = run_to_end(f"--{flag}=", cwd=tmp_path)
+    (tmp_path / "nsqd.cfg").write_text('http_token = ""\n')
+    by_file = run_to_end("--config=nsqd.cfg", cwd=tmp_path)
+
+    told = f'invalid value "" for flag -{flag}: {what} would let everybody in: leave the option out'
+    assert (done.returncode, done.stderr.splitlines()[0]) == (MISUSED, told)
+    assert by_file.returncode == FAILED
+    assert "an empty token would let everybody in" in by_file.stderr
+
+
+def test_empty_list_is_passed_over(tmp_path: Path) -> None:
+    """A unit file's variable may be empty, which is said."""
+    with daemon("nsqd", "--lookupd-tcp-address=", "--durability=memory", cwd=tmp_path) as running:
+        running.says(r" WARNING: --lookupd-tcp-address is empty, which is taken as not given$")
+        running.port("HTTP")
+        assert running.end(signal.SIGTERM) == OK
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("verb", ["nsqd", "nsqlookupd"])
+def test_daemon_without_descriptors_runs_and_ends_as_ever(verb: str, closed: str, tmp_path: Path) -> None:
+    """What it would say goes nowhere, least of all into its files."""
+    reader, writer = os.pipe()
+    line = f'exec "$0" -c "$1" "$2" "$3" "$4" "$5" {closed}'
+    arguments = [*COMMAND[:1], WITHOUT_DESCRIPTORS, str(writer), verb, *ANY_PORTS]
+
+    with subprocess.Popen(
+        ["sh", "-c", line, *arguments], pass_fds=[writer], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}
+    ) as process:
+        os.close(writer)
+        assert os.read(reader, 1) == b"."  # it listens
+        process.send_signal(signal.SIGTERM)
+        code = process.wait()
+    os.close(reader)
+
+    assert code == OK
+    assert [each for each in tmp_path.rglob("*") if each.is_file() and b"INFO" in each.read_bytes()] == []
+
+
+@pytest.mark.parametrize(
     "flag, words",
     [
         ("-max-deflate-level=0", "failed to instantiate nsqd - --max-deflate-level must be [1,9]"),
@@ -169,6 +232,21 @@ def test_unknown_option_ends_with_two(tmp_path: Path) -> None:
             "failed to instantiate nsqd - invalid E2E processing latency percentile: ",
         ),
         ("-statsd-interval=1s", "failed to instantiate nsqd - --statsd-interval: option statsd_interval=1.0 is not"),
+        (
+            "-lookupd-tcp-address=a:1,b:2",
+            "failed to instantiate nsqd - --lookupd-tcp-address: option nsqlookupd_tcp_addresses=('a:1,b:2',) is not "
+            "valid: give several of host:port, by repeating the option",
+        ),
+        (
+            "-http-allowed-host=a,b",
+            "failed to instantiate nsqd - --http-allowed-host: option http_allowed_hosts=('a,b',) is not valid: "
+            "give several host names, by repeating the option: the name only, without http:// and port",
+        ),
+        (
+            "-auth-http-address=a:1,b:2",
+            "failed to instantiate nsqd - --auth-http-address: option auth_http_addresses=('a:1,b:2',) is not valid: "
+            "give several of host:port or http(s)://..., by repeating the option",
+        ),
         ("-tls-key=k", "failed to instantiate nsqd - --tls-cert: option tls_cert='' is not"),
         ("-data-path=/nonesuch", "failed to instantiate nsqd - failed to lock data-path: open /nonesuch: no such file"),
         ("-config=/nonesuch", "failed to load config file /nonesuch - open /nonesuch: no such file or directory"),

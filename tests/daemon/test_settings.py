@@ -7,6 +7,7 @@ import pytest
 from nsqlite.daemon.flags import FlagError
 from nsqlite.daemon.kinds import BOOL, DURATION, INTEGER, LOG_LEVEL, TEXT, TEXTS
 from nsqlite.daemon.settings import NO_KEY, Chosen, Setting, choose, flag_set
+from nsqlite.errors import InvalidOptionError
 
 SETTINGS = (
     Setting("config", TEXT, "", "command", "a file", key=NO_KEY),
@@ -65,6 +66,26 @@ def test_flag_of_a_field_is_told() -> None:
     """An error about a field is told with the flag that gave it."""
     assert chosen().flag_of("node_id") == "--node-id"
     assert chosen().flag_of("nonesuch") == "nonesuch"
+
+
+def test_empty_list_counts_as_not_given() -> None:
+    """A unit file's variable may be empty; the file and the default hold, and it is told."""
+    empty = chosen("-config=file", "-lookupd-tcp-address=")
+    both = chosen("-lookupd-tcp-address=", "-lookupd-tcp-address=a:1")
+
+    assert (empty["lookupd-tcp-address"], empty.empty) == (("c:1",), ("lookupd-tcp-address",))
+    assert (both["lookupd-tcp-address"], both.empty) == (("a:1",), ("lookupd-tcp-address",))
+    assert (chosen("-lookupd-tcp-address=")["lookupd-tcp-address"], chosen().empty) == ((), ())
+
+
+def test_refusal_is_told_to_who_gave_the_value() -> None:
+    """On a command line a list is an option that is repeated; in a file it is a list."""
+    error = InvalidOptionError("nsqlookupd_tcp_addresses", ("a",), "give several of host:port, as a list")
+    told = "--lookupd-tcp-address: option nsqlookupd_tcp_addresses=('a',) is not valid: give several of host:port, "
+
+    assert chosen("-lookupd-tcp-address=a").refusal(error) == told + "by repeating the option"
+    assert chosen("-config=file").refusal(error) == told + "as a list"
+    assert chosen().refusal(InvalidOptionError("nonesuch", 1, "no")).startswith("nonesuch: option nonesuch=1 is not")
 
 
 def test_leftovers_are_handed_back() -> None:

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from nsqlite.errors import NetworkFilesystemError, StoreLockedError, StorePathError
+import nsqlite
+from nsqlite.errors import NetworkFilesystemError, StoreDamagedError, StoreLockedError, StorePathError
 from nsqlite.storage.place import NETWORK_FILESYSTEMS, Claim, filesystem_of, find_store, prepare, tidy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,10 +34,12 @@ if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
-try:
-    nsqlite.open(sys.argv[1])
-except nsqlite.StorePathError as error:
-    print(error)
+from nsqlite.storage.place import find_store
+for use in nsqlite.open, find_store:
+    try:
+        use(sys.argv[1])
+    except nsqlite.StorePathError as error:
+        print(error)
 """
 
 
@@ -158,8 +162,54 @@ def test_unwritable_path_is_refused(missing: bool) -> None:
         left = list(folder.iterdir())
         os.chmod(folder, 0o755)
 
-    assert told.stdout.startswith(f"cannot use {str(path)!r} as a store: the folder "), told.stderr
+    first = told.stdout.splitlines()[0]
+    assert first.startswith(f"cannot use {str(path)!r} as a store: the folder "), told.stderr
     assert left == []
+
+
+@pytest.mark.parametrize("part", ["lmdb", "lmdb/data.mdb", "journal", ".."])
+def test_store_of_somebody_else_is_told_from_none(part: str) -> None:
+    """What this user may not use of it is named, by who opens it and by who only looks."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        path = Path(name) / "above" / "store"
+        path.parent.mkdir()
+        with nsqlite.open(path):
+            pass
+        for each in (path, path / "lmdb", path / "journal"):
+            os.chmod(each, 0o777)
+        for each in (path / "owner", path / "lmdb" / "data.mdb"):
+            os.chmod(each, 0o666)
+        os.chmod(path / part, 0)
+        told = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(path)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        os.chmod(path / part, 0o755)
+
+    lines = told.stdout.splitlines()
+    assert len(lines) == 2, told.stderr
+    if part != "..":
+        assert f"its {part} is not readable and writable for this user" in lines[0]
+        assert f"its {part} is not readable for this user" in lines[1]
+    else:
+        assert "a folder on the way there is not readable for this user" in lines[1]
+
+
+@pytest.mark.parametrize("left", ["journal", "reserve"])
+@pytest.mark.parametrize("use", [lambda path: prepare(path, allow_network_filesystem=False), find_store])
+def test_store_without_its_tables_is_damaged(tmp_path: Path, left: str, use: Callable[[str], str]) -> None:
+    """No empty one takes its place, and nobody is told to delete what is left."""
+    (tmp_path / "owner").write_text("1\n")
+    (tmp_path / "lmdb").mkdir()
+    (tmp_path / "lmdb" / "lock.mdb").write_bytes(b"")
+    if left == "journal":
+        (tmp_path / "journal").mkdir()
+        (tmp_path / "journal" / "0.seg").write_bytes(b"x")
+    else:
+        (tmp_path / "reserve").write_bytes(b"x")
+
+    with pytest.raises(StoreDamagedError, match=r"data.mdb is missing \(leave the journal.*restore it from a backup"):
+        use(str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import nsqlite.testing.nsq  # these two
-import nsqlite.testing.nsqd  # noqa: F401  # before pytester forgets modules: lmdb cannot be imported twice
+import nsqlite.testing.nsq
+import nsqlite.testing.nsqd  # noqa: F401  # both now, since pytester forgets what tests import: no C code is loaded twice
 
 pytest_plugins = ["pytester"]
 

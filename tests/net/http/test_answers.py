@@ -92,6 +92,15 @@ async def test_ok_may_be_the_last_word() -> None:
         assert await talk.rest() == b""
 
 
+async def test_ok_comes_in_order() -> None:
+    """It is sent a little later than other answers, and still before those to later requests."""
+    async with served({"/": {"POST": _ok}}) as server:
+        talk = await server.connect()
+        await talk.send(b"".join(request("POST", "/" if number % 3 else "/none", b"x") for number in range(30)))
+
+        assert [(await talk.answer()).status for _ in range(30)] == [200 if number % 3 else 404 for number in range(30)]
+
+
 async def test_ok_to_nobody_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     """A client that is gone when its answer is ready has it no more."""
     opened = asyncio.Event()

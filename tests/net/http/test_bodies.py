@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import StreamReader, web
 
+from nsqlite.net.binding import rounds
 from nsqlite.net.http import bodies as bodies_module
 from nsqlite.net.http.bodies import Bodies
 from nsqlite.net.http.router import Call
@@ -18,6 +20,7 @@ from tests.net.http.rig import Served, Talk, served, until
 from tests.net.raw_http import request
 
 LIMIT = 300_000
+BODIES = (web.BaseRequest, StreamReader)
 HALF = 150_000  # of that; two pieces are counted for it
 
 
@@ -185,14 +188,48 @@ async def test_body_that_finds_no_place_is_refused(caplog: pytest.LogCaptureFixt
         for _ in range(2):
             holders.append(await begun(server))
             await until(lambda: reader.held_bytes == 2 * len(holders) * PIECE_BYTES)
-        reader.bodies._body_seconds = 0
-        answer = await (await begun(server)).answer()
-        reader.bodies._body_seconds = 60
-        for talk in holders:
+        talk = await begun(server)
+        await until(lambda: bool(reader.bodies.shares._line))
+        reader.bodies.shares._line[0][2].lose()  # as the end of its time does
+        answer = await talk.answer()
+        for talk in reversed(holders):  # the second passes the bound
             await talk.send(b"x" * (LIMIT - HALF))
             assert (await talk.answer()).status == 200
 
-    assert (answer.status, answer.headers["connection"]) in {(503, "close"), (408, "close")}
+    assert (answer.status, answer.code, answer.headers["connection"]) == (503, "TOO_MANY_BODIES", "close")
+    assert [record.event for record in caplog.records] == ["bodies_full"]  # type: ignore[attr-defined]
+
+
+async def test_body_that_broke_off_is_let_go() -> None:
+    """At once: no error keeps it until the garbage is collected."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with reading() as (reader, server):
+            talk = await begun(server)
+            await until(lambda: reader.held_bytes == 2 * PIECE_BYTES)
+            talk.writer.transport.abort()
+            await until(lambda: reader.held_bytes == 0 and server.server.connection_count == 0)
+            await rounds()
+
+            assert not [each for each in gc.get_objects() if type(each) in BODIES]
+    finally:
+        gc.enable()
+
+
+async def test_memory_of_large_bodies_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for many of them, when they are gone."""
+    monkeypatch.setattr(bodies_module, "TRIM_BYTES", 4 * PIECE_BYTES)
+    monkeypatch.setattr(bodies_module, "TRIM_SECONDS", 0)
+    given_back: list[int] = []
+    async with reading(trim=lambda: given_back.append(len(reader.read))) as (reader, server):
+        await server.call("POST", "/", bytes(HALF))
+        assert not reader.bodies._is_trim_due
+
+        await server.call("POST", "/", bytes(HALF))
+        await until(lambda: bool(given_back))
+
+    assert given_back == [2]
 
 
 async def test_body_that_does_not_come_is_given_up() -> None:

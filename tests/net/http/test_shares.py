@@ -120,8 +120,9 @@ async def test_idlest_loses_its_place(caplog: pytest.LogCaptureFixture) -> None:
         assert not await body.grow()
         assert [each.share.is_lost for each in idle] == [False, True, False]
         idle[1].end()
-        assert await body.grow(1)
-        assert not await body.grow(1)
+        await rounds()
+        assert not body.share.is_waiting
+        assert not await body.grow()
 
         assert [each.share.is_lost for each in idle] == [True, True, False]
 

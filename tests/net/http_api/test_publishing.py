@@ -286,6 +286,21 @@ def test_full_store_refuses_when_its_time_is_up(full: tuple[Rig, GatedStorage]) 
     assert refused(client.answer()) == (503, "EXITING")
 
 
+def test_batches_wait_for_room_as_messages_do(full: tuple[Rig, GatedStorage]) -> None:
+    """They are not refused at once where there is none now."""
+    rig, storage = full
+    other = http(rig)
+    other.send(request("POST", "/mpub?topic=t", b"\n".join([bytes(1000)] * 2000)))
+    rig.settle()
+
+    assert not select.select([other.socket], [], [], 0)[0]
+
+    rig.node.topic("t").channel("c").empty()
+    storage.settle_gate.open()
+
+    assert other.answer().status == 200
+
+
 def test_full_store_goes_on_when_room_is_made(full: tuple[Rig, GatedStorage]) -> None:
     """What waits is published as if nothing had been."""
     rig, storage = full

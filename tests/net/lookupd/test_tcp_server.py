@@ -64,8 +64,8 @@ def test_commands_in_one_piece_are_answered_in_order(rig: Rig) -> None:
 def test_where_it_listens_and_closes_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """In the words of NSQ's own."""
     caplog.set_level(logging.INFO, "nsqlite")
-    with rigged() as made:
-        name = shown(made.lookupd.tcp_address)
+    with rigged() as (rig, _):
+        name = shown(rig.lookupd.tcp_address)
 
     assert caplog.messages.count(f"TCP: listening on {name}") == 1
     assert caplog.messages.count(f"TCP: closing {name}") == 1

@@ -1,30 +1,32 @@
 """A node's last minutes, sampled in a loop on virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 import nsqlite
-from nsqlite.clock import VirtualClock
 from nsqlite.net.page import history as module
 from nsqlite.net.page.history import CHEAP_CHANNELS, History
 from nsqlite.net.page.series import DEPTH, IN, OUT, POINTS
+from nsqlite.testing import Clock, Nsq
 
 ROUNDS = 20
 
 
+pytestmark = pytest.mark.nsq(durability="memory")
+
+
 @pytest.fixture
-def clock() -> VirtualClock:
+def clock(nsq_clock: Clock) -> Clock:
     """Time that the test moves."""
-    return VirtualClock()
+    return nsq_clock
 
 
 @pytest.fixture
-def node(clock: VirtualClock) -> Iterator[nsqlite.Node]:
-    """A node in memory."""
-    with nsqlite.open(clock=clock) as made:
-        yield made
+def node(nsq: Nsq) -> nsqlite.Node:
+    """A node in memory that must end the test sound."""
+    return nsq.node
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ async def rounds() -> None:
         await asyncio.sleep(0)
 
 
-async def pass_time(clock: VirtualClock, seconds: float) -> None:
+async def pass_time(clock: Clock, seconds: float) -> None:
     """Let time pass, and what it sets off be done."""
     clock.advance(seconds)
     await rounds()
@@ -56,7 +58,7 @@ def last(history: History, topic: str, field: int) -> int:
     return series.last(field)
 
 
-async def test_rows_add_up_channels(node: nsqlite.Node, clock: VirtualClock, history: History) -> None:
+async def test_rows_add_up_channels(node: nsqlite.Node, clock: Clock, history: History) -> None:
     """A topic's row has what waits, is in flight and deferred in itself and in all of its channels."""
     topic = node.topic("t")
     first, second = topic.channel("a"), topic.channel("b")
@@ -74,7 +76,7 @@ async def test_rows_add_up_channels(node: nsqlite.Node, clock: VirtualClock, his
     assert second.depth == 5
 
 
-async def test_series_follow_the_clock(node: nsqlite.Node, clock: VirtualClock, history: History) -> None:
+async def test_series_follow_the_clock(node: nsqlite.Node, clock: Clock, history: History) -> None:
     """Each two seconds of the engine's clock there is one more value, and a rate."""
     topic = node.topic("t")
     channel = topic.channel("c")
@@ -92,7 +94,7 @@ async def test_series_follow_the_clock(node: nsqlite.Node, clock: VirtualClock, 
     assert history.totals.of(DEPTH) == [0, 1, 4, 9]
 
 
-async def test_history_reaches_back_five_minutes(clock: VirtualClock, history: History) -> None:
+async def test_history_reaches_back_five_minutes(clock: Clock, history: History) -> None:
     """However long it runs."""
     for _ in range(POINTS + 20):
         await pass_time(clock, 2)
@@ -101,9 +103,7 @@ async def test_history_reaches_back_five_minutes(clock: VirtualClock, history: H
     assert len(history.totals) == POINTS
 
 
-async def test_totals_do_not_fall_with_a_deleted_topic(
-    node: nsqlite.Node, clock: VirtualClock, history: History
-) -> None:
+async def test_totals_do_not_fall_with_a_deleted_topic(node: nsqlite.Node, clock: Clock, history: History) -> None:
     """What a topic had counted stays counted, so that no rate is negative."""
     for name in ("a", "b"):
         node.topic(name).publish_many([b"x"] * 10)
@@ -117,9 +117,7 @@ async def test_totals_do_not_fall_with_a_deleted_topic(
     assert set(history.rows) == {"b"}
 
 
-async def test_deferred_messages_are_released_for_the_count(
-    node: nsqlite.Node, clock: VirtualClock, history: History
-) -> None:
+async def test_deferred_messages_are_released_for_the_count(node: nsqlite.Node, clock: Clock, history: History) -> None:
     """A message whose time has come waits, though nobody has asked for it."""
     topic = node.topic("t")
     topic.channel("c")
@@ -131,7 +129,7 @@ async def test_deferred_messages_are_released_for_the_count(
 
 
 async def test_large_nodes_are_sampled_less_often_while_nobody_looks(
-    node: nsqlite.Node, clock: VirtualClock, history: History, monkeypatch: pytest.MonkeyPatch
+    node: nsqlite.Node, clock: Clock, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And every two seconds again once somebody does."""
     monkeypatch.setattr(module, "CHEAP_CHANNELS", 2)
@@ -154,7 +152,7 @@ async def test_large_nodes_are_sampled_less_often_while_nobody_looks(
 
 
 async def test_a_topic_somebody_looks_at_has_series(
-    node: nsqlite.Node, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+    node: nsqlite.Node, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though all places are taken by busier ones."""
     monkeypatch.setattr(module, "TOPIC_SERIES", 2)
@@ -175,7 +173,7 @@ async def test_a_topic_somebody_looks_at_has_series(
     assert history.channel_series(channel._core.number) is not None
 
 
-async def test_two_that_look_share_one_sample(clock: VirtualClock, history: History) -> None:
+async def test_two_that_look_share_one_sample(clock: Clock, history: History) -> None:
     """Whoever comes while it is taken waits for it; whoever comes soon after takes the last."""
     clock.advance(1.999)
     await asyncio.gather(history.look(), history.look())
@@ -187,7 +185,7 @@ async def test_two_that_look_share_one_sample(clock: VirtualClock, history: Hist
     assert (unchanged, len(history.times_ns())) == (1, 2)
 
 
-async def test_a_closed_node_ends_nothing(node: nsqlite.Node, clock: VirtualClock, history: History) -> None:
+async def test_a_closed_node_ends_nothing(node: nsqlite.Node, clock: Clock, history: History) -> None:
     """The sampler goes on trying, and who looks is told."""
     node.close()
 
