@@ -324,10 +324,12 @@ class StoreFullError(StoreError):
     """No room for this publish; it did not happen. Finishing messages makes room.
 
     Attributes:
+        why: What is full.
         needed_bytes: What there was no room for, 0 if that is not known.
     """
 
     def __init__(self, why: str, needed_bytes: int = 0) -> None:
+        self.why = why
         self.needed_bytes = needed_bytes
         super().__init__(f"the store is full ({why}): nothing was published; finish messages or give it more room")
 

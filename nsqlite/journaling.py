@@ -39,6 +39,7 @@ class Journaling(Gate):
         self.is_progress_ahead = False
         self.turn_lsn = 0
         self._yielded_bytes = 0
+        self._lacking_bytes = 0  # what a promise found no room for last
         self._settle_limit = options.settle_bytes if self.is_durable else MEMORY_SETTLE_BYTES
 
     def _append(self, pieces: list[bytes], *, waits_for_sync: bool = False, needs_room: bool = True) -> int:
@@ -80,6 +81,16 @@ class Journaling(Gate):
         self._ask_settlement()  # lets go of what nobody is owed
         if self.storage.store_bytes + size_bytes > limit:
             raise StoreFullError(f"max_store_bytes={limit}", size_bytes)
+
+    def is_full(self) -> bool:
+        """Whether the last promise that found no room would find none now."""
+        size_bytes, limit = self._lacking_bytes, self.options.max_store_bytes
+        if not size_bytes:
+            return False
+        if self.background is None:
+            return limit is not None and self.storage.store_bytes + self.unsettled_bytes + size_bytes > limit
+        with self.lock:
+            return not self.storage.has_room(size_bytes)
 
     def flush_progress(self) -> None:
         """Journal the progress that waits; without room it waits for the next settlement. Under the lock."""
@@ -136,6 +147,8 @@ class Journaling(Gate):
 
     def _after_failure(self, error: StoreFullError | StorageFailedError) -> None:
         """Wait for room, or for the journal to be replaced; raise when that does not come. Lock free."""
+        if isinstance(error, StoreFullError):
+            self._lacking_bytes = max(1, error.needed_bytes)
         if self.background is None:
             raise error
         if isinstance(error, StoreFullError):

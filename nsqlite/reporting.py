@@ -84,6 +84,7 @@ def node_stats(engine: Engine, topics: Iterable[TopicStats] | None = None) -> No
         store_bytes=storage.store_bytes,
         journal_bytes=storage.journal.record_bytes if isinstance(storage, DurableStorage) else 0,
         producers=tuple(each for tell in engine.producers for each in tell()),
+        is_full=engine.is_full(),
         sync_seconds=engine.sync_times.stats() if is_durable else NO_HISTOGRAM,
         settlement_seconds=engine.settlement_times.stats() if is_durable else NO_HISTOGRAM,
         e2e_seconds=latencies.total.stats() if latencies is not None else NO_HISTOGRAM,

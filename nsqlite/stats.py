@@ -203,6 +203,7 @@ class NodeStats:
         store_bytes: Bytes its store takes: LMDB, journal and reserve; messages at "memory".
         journal_bytes: Bytes of journal that are not settled yet.
         producers: Clients of listeners that have published.
+        is_full: Whether the last publish that found no room in the store would find none now.
         sync_seconds: What syncs of the journal took; none at "memory".
         settlement_seconds: What settlements took; none at "memory".
         e2e_seconds: What messages took from publish to finish, in all channels there ever were;
@@ -216,6 +217,7 @@ class NodeStats:
     store_bytes: int
     journal_bytes: int
     producers: tuple[ClientStats, ...] = ()
+    is_full: bool = False
     sync_seconds: HistogramStats = NO_HISTOGRAM
     settlement_seconds: HistogramStats = NO_HISTOGRAM
     e2e_seconds: HistogramStats = NO_HISTOGRAM

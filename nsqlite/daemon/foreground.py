@@ -14,7 +14,6 @@ from typing import Final
 
 import attrs
 
-from nsqlite._version import __version__
 from nsqlite.daemon.beginning import SIGNALS, own_signals, stamp
 from nsqlite.daemon.config_file import read_config_file
 from nsqlite.daemon.flags import FlagError, FlagSet, HelpAskedError
@@ -22,9 +21,9 @@ from nsqlite.daemon.kinds import TLS_REQUIRED
 from nsqlite.daemon.log_lines import LOGGER, logging_to
 from nsqlite.daemon.settings import Chosen, Setting, choose
 from nsqlite.errors import NsqliteError
+from nsqlite.net.http_api.identity import version_line
 from nsqlite.net.listener import Complaints, new_loop
 from nsqlite.net.options import ListenerOptions
-from nsqlite.net.protocol.negotiation import VERSION
 
 OK: Final = 0
 FAILED: Final = 1
@@ -54,7 +53,7 @@ class Program:
     @property
     def version(self) -> str:
         """As `--version` prints it."""
-        return f"{self.name} v{VERSION} (built w/nsqlite {__version__})"
+        return version_line(self.name)
 
 
 def run(program: Program, arguments: Sequence[str]) -> int:

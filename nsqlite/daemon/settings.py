@@ -143,12 +143,11 @@ def choose(
     values = {setting.name: setting.default for setting in settings}
     empty = []
     for name, value in (*of_file.items(), *parsed.values.items()):
-        if flags.flags[name].kind.is_list and "" in value:  # a unit file with a variable that is empty
-            empty.append(name)
-            value = tuple(each for each in value if each != "")
-            if not value:
-                continue
-        values[name] = value
+        if not flags.flags[name].kind.is_list or "" not in value:
+            values[name] = value
+            continue
+        empty.append(name)  # a unit file with a variable that is empty
+        values[name] = tuple(filter(None, value)) or values[name]
     return Chosen(
         tuple(settings), values, parsed.rest, tuple(unknown), frozenset(parsed.values), tuple(dict.fromkeys(empty))
     )

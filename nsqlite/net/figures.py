@@ -52,6 +52,7 @@ def _client_count(node: NodeStats) -> float:
 NODE: Final[tuple[Figure, ...]] = (
     Figure("start_time_seconds", "gauge", "When the node was opened, Unix time.", lambda n: n.start_time_ns / 1e9),
     Figure("healthy", "gauge", "1 if the last write to the store went well, else 0.", _healthy),
+    Figure("store_full", "gauge", "1 if the last publish that found no room would find none now.", lambda n: n.is_full),
     Figure("store_bytes", "gauge", "Bytes the store takes: LMDB, journal and reserve.", lambda n: n.store_bytes),
     Figure("journal_bytes", "gauge", "Bytes of journal that are not settled yet.", lambda n: n.journal_bytes),
     Figure("topics", "gauge", "Topics.", lambda n: len(n.topics)),

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from nsqlite.engine import Engine
-from nsqlite.errors import ClosedError, NodeFailedError, StoreError
+from nsqlite.errors import StoreError
 from nsqlite.net import figures
 from nsqlite.net.figures import Figure
 from nsqlite.net.gathering import gathered
@@ -90,7 +90,7 @@ class Metrics:
 
         try:
             return node_stats(self._engine, await gathered(self._engine))
-        except (ClosedError, NodeFailedError, StoreError) as error:
+        except StoreError as error:
             raise HttpError(500, "INTERNAL_ERROR") from error
 
 

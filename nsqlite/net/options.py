@@ -170,10 +170,11 @@ class ListenerOptions:
         snappy: Offer snappy.
         http_address: Where nsqd's HTTP API is served, as `tcp_address`; "" for nowhere.
         https_address: The same over TLS, with the certificate of `tls_cert`; "" for nowhere.
-        http_token: Who uses the HTTP API shows it, as "Authorization: Bearer ..."; "" for nobody has to.
+        http_token: Who uses the HTTP API shows it, as "Authorization: Bearer ..."; "" for nobody has to,
+            which `nsqlite nsqd` takes only by leaving its option out.
         http_allowed_hosts: Names under which browsers may reach the HTTP API to change something, besides
             addresses, localhost, this host's name and `broadcast_address`; without scheme and port.
-        max_http_connections: HTTP connections open at once, 0 for any number. One more is closed at once.
+        max_http_connections: Connections open at once at each of both, 0 for any number. One more is closed at once.
         http_page: The page for people at "/": "off", "read-only", or "read-write" with buttons.
         http_metrics: Whether "/metrics" is served, for Prometheus.
         broadcast_address: Under which address others reach this node; "" for the host's name.

@@ -177,7 +177,7 @@ class Session:
         try:
             await self._server.topics.get(name)
         except (StoreError, ClosedError, NodeFailedError) as error:
-            raise MpubFailedError(f"MPUB failed {_cause(error)}") from error
+            raise MpubFailedError(f"MPUB failed {self._cause(error)}") from error
 
     def _mpub(self, command: commands.Mpub) -> None:
         publish = self._publish_one if len(command.bodies) == 1 else self._publish
@@ -200,7 +200,7 @@ class Session:
         except StoreError:
             self._begin(self._publish_slowly(name, topic_name, bodies, delay_ns))
         except (ClosedError, NodeFailedError) as error:
-            raise _FAILED[name](f"{name} failed {_cause(error)}") from error
+            raise _FAILED[name](f"{name} failed {self._cause(error)}") from error
         else:
             self._kept(op, name, topic_name, bodies, delay_ns)
 
@@ -211,7 +211,7 @@ class Session:
         elif isinstance(op.error, TopicDeletedError):
             self._begin(self._publish_slowly(name, topic_name, bodies, delay_ns))
         else:
-            self._peer.refuse(_FAILED[name](f"{name} failed {_cause(op.error)}"))
+            self._peer.refuse(_FAILED[name](f"{name} failed {self._cause(op.error)}"))
 
     def _synced(self, *publish: Any) -> None:
         """A publish that was waited for has its outcome."""
@@ -229,7 +229,7 @@ class Session:
                 except TopicDeletedError:
                     continue  # deleted this moment; the publish makes it anew
         except (StoreError, ClosedError, NodeFailedError) as error:
-            raise _FAILED[name](f"{name} failed {_cause(error)}") from error
+            raise _FAILED[name](f"{name} failed {self._cause(error)}") from error
         self._published(topic_name, len(bodies))
 
     def _published(self, topic_name: str, count: int) -> None:
@@ -254,7 +254,7 @@ class Session:
                 names = f"{command.topic}:{command.channel}"
                 raise SubFailedError(f"SUB failed consumers for {names} exceeds limit of {error.limit}") from error
             except (StoreError, ClosedError, NodeFailedError) as error:
-                raise SubFailedError(f"SUB failed {_cause(error)}") from error
+                raise SubFailedError(f"SUB failed {self._cause(error)}") from error
             if self._peer.is_closing:  # meanwhile, and whoever takes it off its channel has passed by
                 self.leave()
             self._peer.reply(wire.OK)
@@ -335,15 +335,15 @@ class Session:
             pub_counts=tuple(PubCount(topic, count) for topic, count in list(self.pub_counts.items())),
         )
 
+    def _cause(self, error: BaseException) -> str:
+        """Why a promise was refused, in nsqd's word where it has one."""
+        self._server.fullness.tell(error)
+        return "exiting" if isinstance(error, (ClosedError, NodeFailedError)) else str(error)
+
     def leave(self) -> None:
         """Take part in nothing any more."""
         if self.subscription is not None and self.subscription.leave():
             self._server.begin(self.subscription.delete_channel())
-
-
-def _cause(error: BaseException) -> str:
-    """Why a promise was refused, in nsqd's word where it has one."""
-    return "exiting" if isinstance(error, (ClosedError, NodeFailedError)) else str(error)
 
 
 _HANDLERS: Final[dict[type[commands.Command], Callable[[Session, Any], None]]] = {

@@ -12,6 +12,7 @@ from nsqlite.door import Door
 from nsqlite.engine import Engine
 from nsqlite.errors import NsqliteError
 from nsqlite.net.binding import Binding, rounds
+from nsqlite.net.fullness import Fullness
 from nsqlite.net.options import ListenerOptions
 from nsqlite.net.peer import Peer
 from nsqlite.net.protocol.commands import Limits
@@ -39,6 +40,7 @@ class TcpServer:
         terms: What is offered at IDENTIFY.
         limits: What is taken.
         tls: For upgrades; None without a certificate.
+        fullness: Who tells the log that there is no room.
         auth: Who knows what a secret may do; None if everybody may.
         is_auth_told: Whether the log has been told that the auth servers fail.
     """
@@ -58,6 +60,7 @@ class TcpServer:
         self.limits = _limits(engine)
         self.tls: ssl.SSLContext | None = server_context(options) if options.tls_cert else None
         self.is_tls_required = options.is_tls_required
+        self.fullness = Fullness(engine.clock)
         self.auth: AuthServers | None = _auth_servers(options)
         self.terms = _terms(engine, options)
         self._peers: set[Peer] = set()

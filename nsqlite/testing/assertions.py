@@ -219,6 +219,7 @@ class Assertions:
         found: list[Event] = []
 
         def has_come() -> bool:
+            self._subject.owed()  # what is due by now happens
             found[:] = [each for each in self.history.of(topic, channel, kind) if _fits(each, body)]
             return len(found) >= count
 

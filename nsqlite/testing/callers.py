@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -53,6 +53,14 @@ class Callers:
         """The caller waits until its waiter is woken, or its time has come."""
         self._note(_Doing(channel, waiter))
 
+    def woken(self, waiters: Iterable[Any]) -> None:
+        """Some who wait are about to be woken, though they stay in the channel's queue until they have seen it."""
+        of = set(waiters)
+        with self._guard:
+            for doing in self._doing.values():
+                if doing.waiter in of:
+                    doing.waiter = None
+
     def goes_on(self, channel: Channel) -> None:
         """The caller was woken."""
         self._note(_Doing(channel))
@@ -74,9 +82,9 @@ class Callers:
         """The threads and tasks, but who asks, that have a message or were woken for one; not those that sleep."""
         return [each for each, doing in self._others() if not self._is_waiting(each, doing)]
 
-    def channels(self) -> list[tuple[str, str]]:
-        """Topic and channel of each who takes messages, but who asks."""
-        return [(doing.channel.topic.name, doing.channel.name) for _, doing in self._others()]
+    def channels(self) -> list[Channel]:
+        """Where each takes messages, but who asks; of a node that has crashed, too."""
+        return [doing.channel for _, doing in self._others()]
 
     def _others(self) -> list[tuple[Any, _Doing]]:
         asking = {myself(), threading.current_thread()}

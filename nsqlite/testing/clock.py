@@ -49,7 +49,7 @@ class Clock(VirtualClock):
 
     def advance(self, seconds: float) -> None:
         """Move time forward; what falls due becomes deliverable, times out, or wakes who slept."""
-        for call in list(self.before):
+        for call in list(self.before) if seconds > 0 else ():
             call(int(seconds * SECOND_NS))
         super().advance(seconds)
 

@@ -214,6 +214,17 @@ class WatchedEngine(Engine):
             self._witness.callers.leaves()
         return until_ns
 
+    def _wake_all(self) -> None:
+        self._witness.callers.woken(waiter for channel in self.broker.channels() for waiter in channel.waiters)
+        super()._wake_all()
+
+    def detach_consumer(self, channel: Channel, consumer: Any) -> bool:
+        """See Receiving."""
+        with self.lock:
+            if not consumer.is_closed:
+                self._witness.callers.woken(channel.waiters)
+            return super().detach_consumer(channel, consumer)
+
     def end_wait(self, channel: Channel, waiter: Any) -> None:
         """See Receiving."""
         if isinstance(sys.exception(), asyncio.CancelledError):

@@ -25,7 +25,7 @@ sys.exit(main(sys.argv[3:]))
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("moment", ["attrs", "asyncio", "uvloop", "nsqlite.net.http_api.servers"])
+@pytest.mark.parametrize("moment", ["attrs", "lmdb", "asyncio", "uvloop"])
 def test_signal_while_it_starts_ends_it_in_order(tmp_path: Path, moment: str, number: int) -> None:
     """Whatever is imported at that moment: exit code 0, and a last line that says why."""
     command = [sys.executable, "-c", EARLY, str(int(number)), moment, "nsqd", *ANY_PORTS]
@@ -34,7 +34,9 @@ def test_signal_while_it_starts_ends_it_in_order(tmp_path: Path, moment: str, nu
         command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=False
     )
 
-    line = rf"\[nsqd\] [\d/]{{10}} [\d:]{{8}}\.\d{{6}} INFO: {signal.Signals(number).name} before it served anybody: bye"
+    line = (
+        rf"\[nsqd\] [\d/]{{10}} [\d:]{{8}}\.\d{{6}} INFO: {signal.Signals(number).name} before it served anybody: bye"
+    )
     assert (done.returncode, done.stdout) == (0, "")
     assert re.fullmatch(line, done.stderr.splitlines()[-1])
 

@@ -169,10 +169,10 @@ def test_store_without_its_tables_is_not_made_anew(tmp_path: Path) -> None:
 
     for lost in (tmp_path / "lmdb" / "data.mdb", tmp_path / "lmdb" / "lock.mdb"):
         lost.unlink()
-        with pytest.raises(StoreDamagedError, match="data.mdb is missing"), opened_node(str(tmp_path), DURABLE):
+        with pytest.raises(StoreDamagedError, match=r"data\.mdb is missing"), opened_node(str(tmp_path), DURABLE):
             pass
     (tmp_path / "lmdb").rmdir()
-    with pytest.raises(StoreDamagedError, match="data.mdb is missing"), opened_node(str(tmp_path), DURABLE):
+    with pytest.raises(StoreDamagedError, match=r"data\.mdb is missing"), opened_node(str(tmp_path), DURABLE):
         pass
 
 

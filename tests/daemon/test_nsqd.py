@@ -171,8 +171,35 @@ def test_unknown_option_ends_with_two(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "flag, what", [("http-token", "an empty token"), ("auth-http-address", "an empty address")]
+    "flag, given, wanted",
+    [
+        ("lookupd-tcp-address", "a:1,b:2", "give several of host:port, by repeating the option"),
+        ("auth-http-address", "a:1,b:2", "give several of host:port or http(s)://..., by repeating the option"),
+        (
+            "http-allowed-host",
+            "a,b",
+            "give several host names, by repeating the option: the name only, without http:// and port",
+        ),
+    ],
 )
+def test_list_on_a_command_line_is_an_option_that_is_repeated(
+    flag: str,
+    given: str,
+    wanted: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Who has put commas between is told so."""
+    monkeypatch.chdir(tmp_path)
+
+    told = refused(capsys, f"--{flag}={given}")
+
+    assert told.startswith(f"failed to instantiate nsqd - --{flag}: option ")
+    assert told.endswith(f"=('{given}',) is not valid: {wanted}")
+
+
+@pytest.mark.parametrize("flag, what", [("http-token", "an empty token"), ("auth-http-address", "an empty address")])
 def test_protection_that_is_empty_is_refused(flag: str, what: str, tmp_path: Path) -> None:
     """A variable that is empty opens nothing to everybody."""
     done = run_to_end(f"--{flag}=", cwd=tmp_path)
@@ -232,21 +259,6 @@ def test_daemon_without_descriptors_runs_and_ends_as_ever(verb: str, closed: str
             "failed to instantiate nsqd - invalid E2E processing latency percentile: ",
         ),
         ("-statsd-interval=1s", "failed to instantiate nsqd - --statsd-interval: option statsd_interval=1.0 is not"),
-        (
-            "-lookupd-tcp-address=a:1,b:2",
-            "failed to instantiate nsqd - --lookupd-tcp-address: option nsqlookupd_tcp_addresses=('a:1,b:2',) is not "
-            "valid: give several of host:port, by repeating the option",
-        ),
-        (
-            "-http-allowed-host=a,b",
-            "failed to instantiate nsqd - --http-allowed-host: option http_allowed_hosts=('a,b',) is not valid: "
-            "give several host names, by repeating the option: the name only, without http:// and port",
-        ),
-        (
-            "-auth-http-address=a:1,b:2",
-            "failed to instantiate nsqd - --auth-http-address: option auth_http_addresses=('a:1,b:2',) is not valid: "
-            "give several of host:port or http(s)://..., by repeating the option",
-        ),
         ("-tls-key=k", "failed to instantiate nsqd - --tls-cert: option tls_cert='' is not"),
         ("-data-path=/nonesuch", "failed to instantiate nsqd - failed to lock data-path: open /nonesuch: no such file"),
         ("-config=/nonesuch", "failed to load config file /nonesuch - open /nonesuch: no such file or directory"),

@@ -47,7 +47,13 @@ def test_values_come_from_the_statistics() -> None:
         dropped_count=2, paused=False,
     )  # fmt: skip
     node = NodeStats(
-        version="1", health="NOK - disk", start_time_ns=1_500_000_000, topics=(topic,), store_bytes=7, journal_bytes=8
+        version="1",
+        health="NOK - disk",
+        start_time_ns=1_500_000_000,
+        topics=(topic,),
+        store_bytes=7,
+        journal_bytes=8,
+        is_full=True,
     )
 
     of_channel = {figure.name: figure.read(channel) for figure in figures.CHANNEL}
@@ -61,6 +67,7 @@ def test_values_come_from_the_statistics() -> None:
     assert of_channel["channel_paused"] == 1
     assert of_channel["channel_oldest_waiting_seconds"] == 1.5
     assert (of_topic["topic_messages_total"], of_topic["topic_message_bytes_total"]) == (9, 90)
+    assert of_node["store_full"] == 1
     assert (of_node["healthy"], of_node["start_time_seconds"], of_node["clients"]) == (0, 1.5, 6)
 
 

@@ -147,7 +147,9 @@ def test_token_is_in_no_error_and_no_text() -> None:
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["nsq.example.com", "nsq.example.com.", "NSQ_1", "10.0.0.1", "::1", "xn--bcher-kva.example"])
+@pytest.mark.parametrize(
+    "name", ["nsq.example.com", "nsq.example.com.", "NSQ_1", "10.0.0.1", "::1", "xn--bcher-kva.example"]
+)
 def test_allowed_host_is_what_a_browser_may_send(name: str) -> None:
     """Any name, and any address; what else is given is told what is wrong with it."""
     assert ListenerOptions(http_allowed_hosts=[name]).http_allowed_hosts == (name,)

@@ -316,7 +316,7 @@ def test_emptied_store_does_not_begin_anew(store: Path) -> None:
     assert data.read_bytes() == b""
 
     data.unlink()
-    with pytest.raises(nsqlite.StoreDamagedError, match=r"lmdb/data\.mdb is gone"):
+    with pytest.raises(nsqlite.StoreDamagedError, match=r"lmdb/data\.mdb is missing"):
         nsqlite.open(store)
 
 

@@ -268,6 +268,17 @@ def test_wait_for_what_is_to_come_ends_with_it(queue: Nsq) -> None:
     assert event.body == b"2"
 
 
+def test_wait_for_what_is_due_sees_it_happen() -> None:
+    """A timeout whose time has come, though nobody else looks for it."""
+    queue = Nsq(topics=["orders:billing"])
+    queue.publish("orders", b"x")
+    queue.node.topic("orders").channel("billing").receive(timeout=0)
+    queue.clock.advance(60)
+
+    assert queue.wait_for("orders", "billing", "timed out").at == 60.0
+    queue.close()
+
+
 async def test_await_for_leaves_the_loop_to_others(queue: Nsq) -> None:
     """As `wait_for`, in a loop."""
     assert (await queue.await_for("orders", body=b"E")).delay == 3600

@@ -71,7 +71,7 @@ def test_thread_is_busy_with_a_message_and_idle_while_it_waits(queue: Nsq, calle
 
     assert [each.name for each in woken] == [each.name for each in holding] == ["caller"]
     assert idle(queue)
-    assert callers.channels() == [("orders", "billing")]
+    assert callers.channels() == [queue.node.topic("orders").channel("billing")._core]
     queue.clock.advance(5)
     worker.ended.outcome()
     assert callers.channels() == []

@@ -1,5 +1,6 @@
 """NSQ inside a test: handlers run until nothing is left to do, and time goes where the test says."""
 
+import asyncio
 import functools
 import threading
 import unittest
@@ -136,6 +137,40 @@ def test_coroutine_of_a_plain_handler_is_refused(queue: Nsq) -> None:
 
     with pytest.raises(MisuseError, match="give an async function"):
         queue.drain()
+
+
+def test_loop_of_async_handlers_is_nobody_elses(queue: Nsq) -> None:
+    """The thread's own event loop stays what it was."""
+    own = asyncio.new_event_loop()
+    asyncio.set_event_loop(own)
+    called = Asynchronous()
+    queue.on("orders", "billing", called)
+    queue.publish("orders", b"x")
+
+    queue.drain()
+    queue.close()
+
+    assert called.bodies == [b"x"]
+    assert asyncio.get_event_loop_policy().get_event_loop() is own
+    own.close()
+    asyncio.set_event_loop(None)
+
+
+def test_handler_may_drain(queue: Nsq) -> None:
+    """A plain one that waits for what it has set off."""
+    queue.on("mail", "sender", lambda _: None)
+
+    def handle(message: nsqlite.Message) -> None:
+        queue.publish("mail", message.body)
+        queue.drain()
+        queue.assert_finished("mail", "sender", count=1)
+
+    queue.on("orders", "billing", handle)
+    queue.publish("orders", b"x")
+
+    queue.drain()
+
+    queue.assert_empty()
 
 
 # -- failures ------------------------------------------------------------------------------
@@ -410,6 +445,16 @@ def test_bad_names_are_refused_when_the_handler_is_set(queue: Nsq) -> None:
     """Not when the first message comes."""
     with pytest.raises(ValueError, match="no spaces"):
         queue.on("no spaces", "billing", print)
+
+
+def test_bad_name_of_a_topic_leaves_nothing_behind() -> None:
+    """No folder, and nothing on the clock."""
+    clock = Clock()
+
+    with pytest.raises(ValueError, match="no spaces"):
+        Nsq("disk", clock, topics=["orders", "no spaces"])
+
+    assert (clock.sources, clock.before, clock.told) == ([], [], [])
 
 
 # -- faults --------------------------------------------------------------------------------

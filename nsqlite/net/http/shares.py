@@ -2,7 +2,8 @@
 
 A body counts from its second 64 KiB on, piece by piece; when no piece is left its client is not read
 from, and pieces go to whoever began first, who alone may have more than there are. Meanwhile whoever
-has brought no piece for the longest time, a second at least, loses its place.
+has brought no piece for the longest time, a second at least, loses its place, and so does whoever
+holds most of those that wait, if they are too many.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from nsqlite.options import SECOND_NS
 
 PIECE_BYTES: Final = 64 * 1024  # the first is free: its connection may hold as much anyway
 IDLE_SECONDS: Final = 1.0  # of real time: it is about the socket
+LINE_LENGTH: Final = 32  # bodies that wait for a piece; each holds what others could use
 log: Final = logging.getLogger("nsqlite")
 
 
@@ -96,6 +98,8 @@ class Shares:
         self._fed.pop(share, None)  # its client is not to blame
         share.is_waiting = True
         self._serve()
+        if len(self._line) > LINE_LENGTH:
+            self._shorten()
         try:
             await turn
         except asyncio.CancelledError:
@@ -138,10 +142,19 @@ class Shares:
             self._alarm = loop.call_at(due, self._look_again)
             return
         del self._fed[share]
-        share.is_lost = True
         self._leaving = share
+        self._lose(share)  # and its end serves the others
+
+    def _shorten(self) -> None:
+        """Let one of too many that wait lose its place."""
+        waiting = [share for _, turn, share in self._line if not turn.done() and not share.is_lost]
+        if len(waiting) > LINE_LENGTH:
+            self._lose(max(waiting, key=lambda share: share.held_bytes))
+
+    def _lose(self, share: Share) -> None:
+        share.is_lost = True
         self.warn()
-        share.lose()  # and its end serves the others
+        share.lose()
 
     def _look_again(self) -> None:
         self._alarm = None
@@ -151,5 +164,5 @@ class Shares:
         """Say that there is no room, once a minute."""
         now_ns = int(asyncio.get_running_loop().time() * SECOND_NS)
         if self._warned.may(now_ns):
-            told = "HTTP bodies hold %d MiB and no more may be read; those that wait for their clients are given up"
+            told = "HTTP bodies hold %d MiB, and more is sent: requests that hold others up are answered with 503"
             log.warning(told, self.held_bytes >> 20, extra={"event": "bodies_full"})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from nsqlite.gate import State
 from nsqlite.net.binding import port_of
 from nsqlite.net.http import answers
 from nsqlite.net.http.router import Call, Routes
@@ -32,8 +33,11 @@ class About:
         return {"/ping": {"GET": self.ping}, "/info": {"GET": self.info}}
 
     async def ping(self, call: Call) -> web.Response:
-        """The word OK, or 500 and the error of the last write to the store."""
-        health = self._nsqd.engine.health.text
+        """The word OK, or 500 and the error of the last write to the store, or that there is no node any more."""
+        engine = self._nsqd.engine
+        health = engine.health.text
+        if engine.state is not State.OPEN and health == "OK":
+            health = f"NOK - the node is {engine.state.value}"
         return web.Response(
             status=200 if health == "OK" else 500, body=health.encode("utf-8", "replace"), headers=_PLAIN
         )

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from nsqlite.core.topic import Topic
-from nsqlite.door import Door
-from nsqlite.engine import Engine
 from nsqlite.errors import ClosedError, NodeFailedError, StoreError, TopicDeletedError
 from nsqlite.net.http import answers
 from nsqlite.net.http.answers import HttpError
@@ -26,8 +24,10 @@ from nsqlite.net.protocol.batch import Batch
 from nsqlite.net.protocol.commands import Limits
 from nsqlite.net.protocol.errors import BadBodyError, BadMessageError
 from nsqlite.net.protocol.negotiation import MILLISECOND_NS
-from nsqlite.net.topics import Topics
 from nsqlite.ops import Publish
+
+if TYPE_CHECKING:
+    from nsqlite.net.tcp_server import TcpServer
 
 MESSAGE_BYTES: Final = 120  # what a message of a batch takes beside its bytes, until it is kept
 BATCHES_BYTES: Final = 64 * 1024 * 1024  # of that, of all batches together
@@ -37,11 +37,12 @@ _INTEGER: Final = re.compile("[+-]?[0-9]+")
 class Publishing:
     """Both endpoints of one server."""
 
-    def __init__(self, engine: Engine, door: Door, topics: Topics, limits: Limits, bodies: Bodies) -> None:
-        self._engine = engine
-        self._door = door
-        self._topics = topics
-        self._limits = limits
+    def __init__(self, tcp: TcpServer, bodies: Bodies) -> None:
+        self._engine = tcp.engine
+        self._door = tcp.door
+        self._topics = tcp.topics
+        self._limits = limits = tcp.limits
+        self._fullness = tcp.fullness
         self._bodies = bodies
         self._batches = Budget(max(BATCHES_BYTES, limits.max_body_size))
 
@@ -124,7 +125,7 @@ class Publishing:
         try:
             return await self._topics.get(name)
         except (StoreError, ClosedError, NodeFailedError) as error:
-            raise HttpError(503, "EXITING") from error
+            raise self._refused(error) from error
 
     def _delay_ns(self, text: str) -> int:
         """Milliseconds, as Go's ParseInt reads them."""
@@ -142,7 +143,12 @@ class Publishing:
             except TopicDeletedError:
                 topic = await self._topic(topic.name)
             except (StoreError, ClosedError, NodeFailedError) as error:
-                raise HttpError(503, "EXITING") from error
+                raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> HttpError:
+        """What nsqd says, whatever it is; if the store is full, the log is told so."""
+        self._fullness.tell(error)
+        return HttpError(503, "EXITING")
 
 
 def _lines(body: bytes, limits: Limits) -> list[bytes]:

@@ -66,7 +66,7 @@ class HttpServers:
         routes: dict[str, dict[str, object]] = {}
         parts: list[Routes] = [
             About(nsqd).routes(),
-            Publishing(engine, tcp.door, tcp.topics, tcp.limits, bodies).routes(),
+            Publishing(tcp, bodies).routes(),
             Administration(engine, tcp.door, tcp.topics).routes(),
             Statistics(nsqd).routes(),
             Configuration(nsqd, bodies).routes(),

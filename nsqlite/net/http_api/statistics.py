@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,11 +10,11 @@ import attrs
 from aiohttp import web
 
 from nsqlite import reporting
-from nsqlite._version import __version__
 from nsqlite.core.latency import Latencies, Sketch
 from nsqlite.net.http import answers
 from nsqlite.net.http.router import Call, Routes
 from nsqlite.net.http_api.arguments import BOOLEANS
+from nsqlite.net.http_api.identity import who
 from nsqlite.net.http_api.statistics_text import text_parts
 from nsqlite.net.memory_stats import MemoryStats
 from nsqlite.net.protocol import go_json
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 2  # requests that are being answered; the others wait
 SLICE_SECONDS: Final = 0.002  # of real time, after which the loop goes on with others
-IN_PROCESS_ADDRESS: Final = "127.0.0.1:0"  # nsqadmin's page wants a port of every client
 _CLIENTS_AT_ONCE: Final = 50
 _CHANNELS_AT_ONCE: Final = 100
 _NO_LATENCY: Final = '{"count":0,"percentiles":null}'
@@ -230,18 +228,18 @@ def _clients(clients: Iterable[ClientStats], topic: str) -> Iterator[bytes]:
 
 
 def client_fields(client: ClientStats, topic: str = "") -> dict[str, Any]:
-    """A client as nsqd writes it; one in the process is shown as a client of this host at port 0.
+    """A client as nsqd writes it.
 
     Args:
         client: Whom.
         topic: Of what it published, only this; "" for all.
     """
-    is_here = not client.remote_address
+    hostname, remote_address, user_agent = who(client)
     fields: dict[str, Any] = {
         "client_id": client.client_id,
-        "hostname": socket.gethostname() if is_here else client.hostname,
+        "hostname": hostname,
         "version": client.version or "V2",
-        "remote_address": client.remote_address or IN_PROCESS_ADDRESS,
+        "remote_address": remote_address,
         "state": client.state,
         "ready_count": client.ready_count,
         "in_flight_count": client.in_flight_count,
@@ -252,7 +250,7 @@ def client_fields(client: ClientStats, topic: str = "") -> dict[str, Any]:
         "sample_rate": client.sample_rate,
         "deflate": client.deflate,
         "snappy": client.snappy,
-        "user_agent": f"nsqlite/{__version__}" if is_here else client.user_agent,
+        "user_agent": user_agent,
     }
     if client.authed:
         fields["authed"] = True

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import attrs
 
+from nsqlite.net.http_api.identity import version_line, who
 from nsqlite.net.memory_stats import MemoryStats
 from nsqlite.net.protocol.go_duration import format_duration
-from nsqlite.net.protocol.negotiation import VERSION
 from nsqlite.options import SECOND_NS
 from nsqlite.stats import ChannelStats, ClientStats, Latency, TopicStats
 
@@ -50,7 +49,7 @@ def text_parts(
 def _head(health: str, start_time_ns: int, now_ns: int) -> str:
     start = datetime.fromtimestamp(start_time_ns // SECOND_NS, UTC)
     return (
-        f"nsqd v{VERSION} (built w/python{platform.python_version()})\n"
+        f"{version_line('nsqd')}\n"
         f"start_time {start:%Y-%m-%dT%H:%M:%SZ}\n"
         f"uptime {format_duration(now_ns - start_time_ns)}\n"
         f"\nHealth: {health}\n"
@@ -77,10 +76,11 @@ def _channel_line(channel: ChannelStats) -> str:
 
 def client_line(client: ClientStats, now_ns: int, topic_name: str = "") -> str:
     """A client that publishes, if it has; else one that consumes."""
-    who = f"{client.hostname}:{client.remote_address.rpartition(':')[2]} {client.user_agent}"
+    hostname, remote_address, user_agent = who(client)
+    shown = f"{hostname}:{remote_address.rpartition(':')[2]} {user_agent}"
     since_ns = max(0, now_ns // SECOND_NS - client.connect_ts) * SECOND_NS
     connected = f"connected: {format_duration(since_ns)}"
-    head = f"[{client.version or 'V2'} {who:<21}]"
+    head = f"[{client.version or 'V2'} {shown:<21}]"
     counts = [each for each in client.pub_counts if topic_name in ("", each.topic)]
     if counts:
         total = sum(each.count for each in counts)

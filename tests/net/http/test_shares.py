@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nsqlite.net.http.shares import PIECE_BYTES, Share, Shares
+from nsqlite.net.http.shares import LINE_LENGTH, PIECE_BYTES, Share, Shares
 
 
 class Body:
@@ -146,6 +146,23 @@ async def test_nobody_loses_its_place_at_once() -> None:
     assert bodies[2].share.is_waiting
 
 
+async def test_line_is_short() -> None:
+    """If too many wait, whoever holds most of them makes room."""
+    shares = full(idle_seconds=1000)
+    passing, most, other = (Body(shares) for _ in range(3))
+    assert [await most.grow(2), await other.grow(1), await passing.grow(2)] == [True] * 3
+    waiting = [most, other, *(Body(shares) for _ in range(LINE_LENGTH - 2))]
+    for each in waiting:
+        assert not await each.grow()
+
+    assert not any(each.share.is_lost for each in waiting)
+
+    late = Body(shares)
+    assert not await late.grow()
+
+    assert [each for each in [*waiting, late] if each.share.is_lost] == [most]
+
+
 async def test_who_gives_up_leaves_the_line() -> None:
     """Whoever stands behind comes up."""
     shares = full(idle_seconds=1000)
@@ -161,7 +178,8 @@ async def test_who_gives_up_leaves_the_line() -> None:
     holder.end()
     await rounds()
 
-    assert second.task is not None and second.task.done()
+    assert second.task is not None
+    assert second.task.done()
     assert shares.held_bytes == PIECE_BYTES
 
 

@@ -58,6 +58,16 @@ def test_ping_says_that_it_is_well_again(tmp_path: Path) -> None:
         assert client.get("/ping").body == b"OK"
 
 
+def test_ping_of_a_closed_node_says_so(rig: Rig, client: HttpClient) -> None:
+    """Whoever watches is not told that it is well; what cannot be counted any more is not there."""
+    rig.node.close()
+
+    ping, metrics = client.get("/ping"), client.get("/metrics")
+
+    assert (ping.status, ping.body) == (500, b"NOK - the node is closed")
+    assert (metrics.status, metrics.code) == (503, "EXITING")
+
+
 def test_info_says_who_it_is(rig: Rig, client: HttpClient) -> None:
     """Its version, where it is, and what clients may ask for."""
     answer = client.get("/info")

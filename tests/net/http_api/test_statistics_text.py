@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import re
+import socket
 from typing import Any, TypeVar
 
 import attrs
 
+from nsqlite._version import __version__
 from nsqlite.net.http_api.statistics_text import client_line, text_parts
 from nsqlite.net.memory_stats import MemoryStats
 from nsqlite.stats import ChannelStats, ClientStats, Latency, Percentile, PubCount, TopicStats
@@ -36,7 +37,7 @@ def page(*topics: TopicStats, memory: MemoryStats | None = None, producers: tupl
 def test_empty_page_says_so() -> None:
     """What there is not is named."""
     assert page() == (
-        f"nsqd v1.3.0 (built w/python{platform.python_version()})\n"
+        f"nsqd v1.3.0 (built w/nsqlite {__version__})\n"
         "start_time 2023-11-14T22:13:20Z\n"
         "uptime 1h2m3s\n"
         "\nHealth: OK\n"
@@ -48,8 +49,9 @@ def test_empty_page_says_so() -> None:
 def test_client_is_a_line() -> None:
     """One that publishes by what it published, any other by what it consumes."""
     consumer = ClientStats("1", 5, 4, 3, 2, 1, hostname="h", user_agent="ua", version="V2", remote_address="[::1]:77")
+    counts = (PubCount("t", 1), PubCount("u", 2))
     producer = ClientStats(
-        "2", 0, 0, 0, 0, 0, hostname="p", connect_ts=1_700_000_000, pub_counts=(PubCount("t", 1), PubCount("u", 2))
+        "2", 0, 0, 0, 0, 0, hostname="p", remote_address="@", connect_ts=1_700_000_000, pub_counts=counts
     )
 
     assert client_line(consumer, 60 * SECOND_NS) == (
@@ -57,8 +59,15 @@ def test_client_is_a_line() -> None:
         "connected: 1m0s"
     )
     assert client_line(producer, START_NS + SECOND_NS) == (
-        "[V2 p:                   ] msgs: 3        topics: t=1,u=2 connected: 1s"
+        "[V2 p:@                  ] msgs: 3        topics: t=1,u=2 connected: 1s"
     )
+
+
+def test_client_in_the_process_is_shown() -> None:
+    """As in the JSON: it is on this host, and its library is this one."""
+    line = client_line(ClientStats("1", 0, 0, 0, 0, 0), 0)
+
+    assert line.startswith(f"[V2 {socket.gethostname()}:0 nsqlite/{__version__}")
 
 
 def test_page_of_a_node_lists_everything(rig: Rig, client: HttpClient) -> None:
