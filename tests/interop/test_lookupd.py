@@ -277,14 +277,17 @@ def test_real_nsqd_registers(kind: str) -> None:
         for channel in ("pre1", "pre%23ephemeral"):
             it.http(f"/channel/create?topic=t&channel={channel}", "POST")
         with nsqd(nsqlookupd_tcp_addresses=(lookupd.tcp_address,)) as server:
-            until(lambda: it.http("/nodes").json["producers"], "the nsqd has identified")
+            address = server.host, server.http_port
+            assert request(address, "/topic/create?topic=first", "POST").status == 200
+            # It registers nothing before it knows where to ask for channels; /nodes lists it earlier.
+            until(lambda: "topic:first:" in it.http("/debug").json, "the nsqd has identified")
 
-            assert request((server.host, server.http_port), "/pub?topic=t", "POST", body=b"x").status == 200
+            assert request(address, "/pub?topic=t", "POST", body=b"x").status == 200
 
-            until(lambda: len(it.http("/debug").json) == 3, "topic and channel are registered")
-            assert set(it.http("/debug").json) == {"client::", "topic:t:", "channel:t:pre1"}
+            until(lambda: len(it.http("/debug").json) == 4, "topic and channel are registered")
+            assert set(it.http("/debug").json) == {"client::", "topic:first:", "topic:t:", "channel:t:pre1"}
             found = it.http("/nodes").json["producers"]
-            assert [(each["http_port"], each["topics"]) for each in found] == [(server.http_port, ["t"])]
+            assert [(each["http_port"], sorted(each["topics"])) for each in found] == [(server.http_port, ["first", "t"])]
             assert server.channel("t", "pre1")["depth"] == 1
         until(lambda: it.http("/debug").body == b"{}", "the nsqd is forgotten")
 
