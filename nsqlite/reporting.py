@@ -143,7 +143,7 @@ def _topic_rows(engine: Engine, name: str, *, with_clients: bool, with_oldest: b
         if topic is None:
             return None
         channels = list(topic.channels.values())
-        counts = _topic_counts(topic)
+        counts = _topic_counts(broker, topic)
         if len(channels) <= SLICE_CHANNELS:
             read(broker, channels)
         return topic, channels, counts
@@ -188,11 +188,11 @@ def _name(row: ChannelRow) -> str:
     return row[0][0]
 
 
-def _topic_counts(topic: Topic) -> _TopicCounts:
+def _topic_counts(broker: Broker, topic: Topic) -> _TopicCounts:
     """The fields of TopicStats from `depth` to `paused`, in their order."""
     return (
         topic.depth,
-        max(0, min(topic.depth, topic.log.settled_end - topic.routed)),
+        max(0, min(topic.depth, topic.log.settled_end - topic.routed)) if broker.is_durable else 0,
         topic.message_count,
         topic.message_bytes,
         topic.dropped_count,
@@ -211,11 +211,13 @@ def _row(broker: Broker, channel: Channel, now_ns: int, with_clients: bool, with
         broker.tick(channel, now_ns)
         late, due = channel.overdue(now_ns)
     ready = channel.depth + late + due
-    in_memory = max(0, topic.routed - max(topic.log.settled_end, channel.cursor))
+    on_disk = 0
+    if ready and topic.log.settled_end and broker.is_durable and not channel.is_volatile:
+        on_disk = max(0, ready - max(0, topic.routed - max(topic.log.settled_end, channel.cursor)))
     row = (
         channel.name,
         ready,
-        max(0, ready - in_memory) if ready and topic.log.settled_end and not channel.is_volatile else 0,
+        on_disk,
         channel.in_flight_count - late,
         channel.deferred_count - due,
         channel.message_count,

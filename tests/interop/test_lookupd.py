@@ -286,8 +286,8 @@ def test_real_nsqd_registers(kind: str) -> None:
 
             until(lambda: len(it.http("/debug").json) == 4, "topic and channel are registered")
             assert set(it.http("/debug").json) == {"client::", "topic:first:", "topic:t:", "channel:t:pre1"}
-            found = it.http("/nodes").json["producers"]
-            assert [(each["http_port"], sorted(each["topics"])) for each in found] == [(server.http_port, ["first", "t"])]
+            (found,) = it.http("/nodes").json["producers"]
+            assert (found["http_port"], sorted(found["topics"])) == (server.http_port, ["first", "t"])
             assert server.channel("t", "pre1")["depth"] == 1
         until(lambda: it.http("/debug").body == b"{}", "the nsqd is forgotten")
 

@@ -2,9 +2,10 @@
 
 What it holds at most: the head of the request that is answered, and what was read behind it (a head
 is 64 headers of 8 KiB each, and 64 KiB in all unless one read of up to 256 KiB brings more; Python
-keeps it twice, in wide characters five times), 128 KiB of a body, of which `bodies` counts the rest,
-128 KiB and one read ahead of it, and 64 KiB and one answer that its client has not taken. A head that is not complete after 64 KiB ends the
-connection; so does one that is not after 75 seconds, counted from the last answer.
+keeps it twice, in wide characters five times); 128 KiB of a body, whose rest `shares` counts, and
+128 KiB and one read ahead of it; 64 KiB and one answer that its client has not taken. A head that is
+not complete after 64 KiB ends the connection; so does one that is not after 75 seconds, counted from
+the last answer.
 """
 
 from __future__ import annotations
