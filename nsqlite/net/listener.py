@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Generator
-from types import TracebackType
 from typing import Any
 
 from nsqlite import aio
 from nsqlite.errors import InvalidOptionError
 from nsqlite.net.nsqd import Nsqd
 from nsqlite.net.options import ListenerOptions
+from nsqlite.net.served import ServedInLoop, ServedInThread
 from nsqlite.node import Node
 from nsqlite.options import merged
 
@@ -41,15 +39,24 @@ def listen(node: Node, *, options: ListenerOptions | None = None, **fields: Any)
     return Listener(given, _merged(options, fields))
 
 
-def serve(node: Node | aio.Node, *, options: ListenerOptions | None = None, **fields: Any) -> Serving:
+def serve(
+    node: Node | aio.Node, *, options: ListenerOptions | None = None, **fields: Any
+) -> ServedInLoop[LoopListener]:
     """As `listen`, in the running loop: ``async with nsqlite.net.serve(node) as listener``."""
     given: object = node._node if isinstance(node, aio.Node) else node
     if not isinstance(given, Node):
         raise InvalidOptionError("node", given, "give an open node, of nsqlite.open or of nsqlite.aio.open")
-    return Serving(given, _merged(options, fields))
+    chosen = _merged(options, fields)
+
+    async def start() -> LoopListener:
+        nsqd = Nsqd(given.engine, chosen)
+        await nsqd.start()
+        return LoopListener(nsqd)
+
+    return ServedInLoop(start)
 
 
-class Listener:
+class Listener(ServedInThread[Nsqd]):
     """A node's servers in a thread of its own. Close it, or use it as a context manager.
 
     Attributes:
@@ -65,88 +72,19 @@ class Listener:
         self.http_address: Any = ""
         self.https_address: Any = ""
         self._engine = node.engine
-        self._errors: list[BaseException] = []
-        self._is_started = threading.Event()
-        self._loop = new_loop(options)
-        self._loop.set_exception_handler(Complaints().hear)
-        self._is_stopped = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="nsqlite-listener", daemon=True)
-        try:
-            self._thread.start()
-            self._is_started.wait()
-        except BaseException:  # interrupted: nobody will have this object to close it
-            self.close()
-            raise
-        for error in self._errors:
-            self._thread.join()
-            raise error
+        loop = new_loop(options)
+        loop.set_exception_handler(Complaints().hear)
+        super().__init__(loop, "nsqlite-listener")
 
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
+    def _make(self) -> Nsqd:
+        return Nsqd(self._engine, self.options)
 
-    async def _serve(self) -> None:
-        try:
-            nsqd = Nsqd(self._engine, self.options)
-            await nsqd.start()
-            self.tcp_address = nsqd.tcp.address
-            self.http_address, self.https_address = nsqd.http_address, nsqd.https_address
-        except BaseException as error:  # noqa: BLE001  # raised again by whoever made the listener
-            self._errors.append(error)
-            return
-        finally:
-            self._is_started.set()
-        await self._is_stopped.wait()
-        await nsqd.close()
-
-    def __enter__(self) -> Listener:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def _take(self, servers: Nsqd) -> None:
+        self.tcp_address = servers.tcp.address
+        self.http_address, self.https_address = servers.http_address, servers.https_address
 
     def __repr__(self) -> str:
         return f"<Listener {self.tcp_address}>"
-
-    def close(self) -> None:
-        """End it: what was read is carried out and answered, then every connection closes. Twice is fine."""
-        try:
-            self._loop.call_soon_threadsafe(self._is_stopped.set)
-        except RuntimeError:
-            pass  # closed already
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-
-
-class Serving:
-    """A listener in the running loop; await it, or enter it."""
-
-    def __init__(self, node: Node, options: ListenerOptions) -> None:
-        self._node = node
-        self._options = options
-        self._listener: LoopListener | None = None
-
-    def __await__(self) -> Generator[Any, None, LoopListener]:
-        return self._start().__await__()
-
-    async def _start(self) -> LoopListener:
-        nsqd = Nsqd(self._node.engine, self._options)
-        await nsqd.start()
-        self._listener = LoopListener(nsqd)
-        return self._listener
-
-    async def __aenter__(self) -> LoopListener:
-        return await self._start()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._listener is not None:
-            await self._listener.close()
 
 
 class LoopListener:
@@ -170,7 +108,7 @@ class LoopListener:
         return f"<LoopListener {self.tcp_address}>"
 
     async def close(self) -> None:
-        """See Listener.close."""
+        """End it: what was read is carried out and answered, then every connection closes. Twice is fine."""
         await asyncio.shield(self._nsqd.close())
 
 

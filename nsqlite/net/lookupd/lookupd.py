@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
-from collections.abc import Callable, Generator
-from types import TracebackType
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nsqlite.clock import Clock, SystemClock
@@ -22,6 +20,7 @@ from nsqlite.net.lookupd.registry import Registry
 from nsqlite.net.lookupd.tcp_server import LookupdTcpServer
 from nsqlite.net.protocol import go_json
 from nsqlite.net.protocol.negotiation import VERSION
+from nsqlite.net.served import ServedInLoop, ServedInThread
 from nsqlite.options import merged
 
 if TYPE_CHECKING:
@@ -52,12 +51,21 @@ def listen(*, options: LookupdOptions | None = None, clock: Clock | None = None,
     return Lookupd(_merged(options, fields), clock or SystemClock())
 
 
-def serve(*, options: LookupdOptions | None = None, clock: Clock | None = None, **fields: Any) -> Serving:
+def serve(
+    *, options: LookupdOptions | None = None, clock: Clock | None = None, **fields: Any
+) -> ServedInLoop[LoopLookupd]:
     """As `listen`, in the running loop: ``async with nsqlite.net.lookupd.serve() as lookupd``."""
-    return Serving(_merged(options, fields), clock or SystemClock())
+    chosen = _merged(options, fields)
+
+    async def start() -> LoopLookupd:
+        servers = Servers(chosen, clock or SystemClock())
+        await servers.start()
+        return LoopLookupd(servers)
+
+    return ServedInLoop(start)
 
 
-class Lookupd:
+class Lookupd(ServedInThread["Servers"]):
     """An nsqlookupd in a thread of its own. Close it, or use it as a context manager.
 
     Attributes:
@@ -72,86 +80,17 @@ class Lookupd:
         self.http_address: Any = ""
         self._clock = clock
         self._servers: Servers | None = None
-        self._errors: list[BaseException] = []
-        self._is_started = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._is_stopped = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="nsqlite-lookupd", daemon=True)
-        try:
-            self._thread.start()
-            self._is_started.wait()
-        except BaseException:  # interrupted: nobody will have this object to close it
-            self.close()
-            raise
-        for error in self._errors:
-            self._thread.join()
-            raise error
+        super().__init__(asyncio.new_event_loop(), "nsqlite-lookupd")
 
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self._loop.close()
+    def _make(self) -> Servers:
+        self._servers = Servers(self.options, self._clock)
+        return self._servers
 
-    async def _serve(self) -> None:
-        try:
-            self._servers = servers = Servers(self.options, self._clock)
-            await servers.start()
-            self.tcp_address, self.http_address = servers.tcp.address, servers.http.address
-        except BaseException as error:  # noqa: BLE001  # raised again by whoever made it
-            self._errors.append(error)
-            return
-        finally:
-            self._is_started.set()
-        await self._is_stopped.wait()
-        await servers.close()
-
-    def __enter__(self) -> Lookupd:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def _take(self, servers: Servers) -> None:
+        self.tcp_address, self.http_address = servers.tcp.address, servers.http.address
 
     def __repr__(self) -> str:
         return f"<Lookupd tcp={self.tcp_address} http={self.http_address}>"
-
-    def close(self) -> None:
-        """End it, and all its connections; nsqds will try to reconnect. Twice is fine."""
-        try:
-            self._loop.call_soon_threadsafe(self._is_stopped.set)
-        except RuntimeError:
-            pass  # closed already
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-
-
-class Serving:
-    """An nsqlookupd in the running loop; await it, or enter it."""
-
-    def __init__(self, options: LookupdOptions, clock: Clock) -> None:
-        self._options = options
-        self._clock = clock
-        self._lookupd: LoopLookupd | None = None
-
-    def __await__(self) -> Generator[Any, None, LoopLookupd]:
-        return self._start().__await__()
-
-    async def _start(self) -> LoopLookupd:
-        servers = Servers(self._options, self._clock)
-        await servers.start()
-        self._lookupd = LoopLookupd(servers)
-        return self._lookupd
-
-    async def __aenter__(self) -> LoopLookupd:
-        return await self._start()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._lookupd is not None:
-            await self._lookupd.close()
 
 
 class LoopLookupd:
@@ -173,7 +112,7 @@ class LoopLookupd:
         return f"<LoopLookupd tcp={self.tcp_address} http={self.http_address}>"
 
     async def close(self) -> None:
-        """See Lookupd.close."""
+        """End it, and all its connections; nsqds will try to reconnect. Twice is fine."""
         await asyncio.shield(self._servers.close())
 
 

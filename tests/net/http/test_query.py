@@ -77,6 +77,14 @@ def test_query_is_refused_or_is_what_python_reads(pieces: list[str]) -> None:
     assert found == expected
 
 
+@pytest.mark.parametrize("value", ["t", "t" * 300])
+def test_what_is_read_is_the_callers(value: str) -> None:
+    """Who changes it changes it for nobody else who reads the same."""
+    parse_query(f"topic={value}").clear()
+
+    assert parse_query(f"topic={value}") == {"topic": value}
+
+
 @given(text=st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     """Nothing else comes of it."""
