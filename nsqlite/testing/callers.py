@@ -51,6 +51,8 @@ class Callers:
 
     def waits(self, channel: Channel, waiter: Any) -> None:
         """The caller waits until its waiter is woken, or its time has come."""
+        if isinstance(self._clock, TestClock):
+            self._clock.rests()
         self._note(_Doing(channel, waiter))
 
     def woken(self, waiters: Iterable[Any]) -> None:
@@ -79,8 +81,14 @@ class Callers:
         self._history.tell()
 
     def busy(self) -> list[Any]:
-        """The threads and tasks, but who asks, that have a message or were woken for one; not those that sleep."""
-        return [each for each, doing in self._others() if not self._is_waiting(each, doing)]
+        """The threads and tasks, but who asks, that have a message or were woken for one; not those that sleep.
+
+        And the threads that slept on the clock, and were woken by it.
+        """
+        woken = self._clock.woken() if isinstance(self._clock, TestClock) else []  # first: who rests notes it later
+        busy = [each for each, doing in self._others() if not self._is_waiting(each, doing)]
+        me = threading.current_thread()
+        return busy + [each for each in woken if each is not me and each not in busy]
 
     def channels(self) -> list[Channel]:
         """Where each takes messages, but who asks; of a node that has crashed, too."""

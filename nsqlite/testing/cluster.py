@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
-from nsqlite.clock import Clock, SystemClock
+from nsqlite.clock import Clock
 from nsqlite.errors import InvalidOptionError
 from nsqlite.testing.addresses import Address
+from nsqlite.testing.block import Block
+from nsqlite.testing.clock import Clock as TestClock
 from nsqlite.testing.lookupd import Lookupd
-from nsqlite.testing.nsqd import Nsqd
+from nsqlite.testing.nsqd import MachineClock, Nsqd
 from nsqlite.testing.subject import Durability
 
+MAX_ROUNDS: Final = 1000
 PATIENCE_SECONDS: Final = 10.0  # of real time, for nodes that register at once or never
 
 
@@ -58,14 +60,16 @@ class Cluster:
         """
         if nodes < 1:
             raise InvalidOptionError("nodes", nodes, "give 1 or more")
-        self.clock: Clock = SystemClock() if clock is None else clock
+        self.clock: Clock = MachineClock() if clock is None else clock
         self.nodes: list[Nsqd] = []
         self.lookupd = Lookupd(self.clock)
         try:
             options["nsqlookupd_tcp_addresses"] = [str(self.lookupd.tcp_address)]
             for number in range(nodes):
-                self.nodes.append(Nsqd(durability, clock, seed + number, **options))
+                self.nodes.append(Nsqd(durability, self.clock, seed + number, **options))
             self.wait_identified()
+            if isinstance(clock, TestClock):
+                clock.before.insert(0, self._let_register)
         except BaseException:
             self.close()
             raise
@@ -87,6 +91,17 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _let_register(self, in_ns: int) -> None:
+        """Before time jumps: let all that nodes have to tell be told, for nobody has an answer a second later."""
+        heard = -1
+        for _ in range(MAX_ROUNDS):
+            for each in self.nodes:
+                if each._server is not None:
+                    each._server.thread.settle()
+            before, heard = heard, self.lookupd.settle()
+            if heard == before:
+                return
 
     # -- waiting --------------------------------------------------------------------------
 
@@ -129,23 +144,19 @@ class Cluster:
 
     def close(self) -> None:
         """End all. Twice is fine."""
+        if isinstance(self.clock, TestClock) and self._let_register in self.clock.before:
+            self.clock.before.remove(self._let_register)
         for each in self.nodes:
             each.close()
         self.lookupd.close()
 
 
-@contextmanager
 def nsq_cluster(
     nodes: int = 2, durability: Durability = "fsync", clock: Clock | None = None, seed: int = 0, **options: Any
-) -> Iterator[Cluster]:
+) -> Block[Cluster]:
     """A Cluster for a block: for unittest, asyncio, or any other runner. See Cluster for the arguments.
 
     Raises:
         AssertionError: At the end of the block, if a node is not sound.
     """
-    cluster = Cluster(nodes, durability, clock, seed, **options)
-    try:
-        yield cluster
-        cluster.check()
-    finally:
-        cluster.close()
+    return Block("nsq_cluster", partial(Cluster, nodes, durability, clock, seed, **options))

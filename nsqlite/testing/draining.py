@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,10 +13,10 @@ from typing import Any
 import attrs
 
 from nsqlite import aio
-from nsqlite.errors import ClosedError, MisuseError
+from nsqlite.errors import ClosedError, InvalidOptionError, MisuseError
 from nsqlite.node import Node
 from nsqlite.testing.assertions import Assertions
-from nsqlite.testing.clock import Clock
+from nsqlite.testing.clock import Clock, refuse_in_loop
 from nsqlite.testing.events import LOOK_SECONDS
 from nsqlite.testing.subject import Subject
 from nsqlite.testing.table import table
@@ -61,6 +62,7 @@ class Draining(Assertions):
         self._runner: asyncio.Runner | None = None
         self._face: tuple[Any, aio.Node] | None = None
         self._is_over = False
+        self._turn = threading.RLock()  # a handler may drain, too
 
     @property
     def node(self) -> Node:
@@ -79,7 +81,12 @@ class Draining(Assertions):
             handler: A plain or an async function of one message.
             reraise: Whether `drain` ends with what the handler raises. Without it failures are only
                 collected in `failures`, and the message comes again.
+
+        Raises:
+            InvalidOptionError: The handler cannot be called.
         """
+        if not callable(handler):
+            raise InvalidOptionError("handler", handler, "give a function of one message")
         self.node.topic(topic).channel(channel)
         is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
             getattr(handler, "__call__", None)  # noqa: B004  # whether its instances are async functions
@@ -90,6 +97,7 @@ class Draining(Assertions):
         """Run handlers, and let threads that consume by themselves go on, until nothing is left to do.
 
         A thread or task is idle when it waits for a message, or sleeps on `clock`; so is an async handler.
+        A thread that `clock` has woken is busy until it does so again, or ends.
         One that has just been started may not have come so far: see `wait_for_consumers`.
 
         Args:
@@ -101,11 +109,23 @@ class Draining(Assertions):
         Raises:
             BaseException: What a handler raised.
             AssertionError: The timeout has come.
-            MisuseError: A loop runs in this thread.
+            MisuseError: A loop runs in this thread, or another thread drains; or a handler sleeps on `clock`.
         """
-        if _is_in_loop():
-            raise MisuseError("drain() would block the running loop: use `await nsq.drained()`")
-        deadline = time.monotonic() + timeout
+        refuse_in_loop("drain()", "await nsq.drained()")
+        with self._alone():
+            self._drain(jump, time.monotonic() + timeout, timeout)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._turn.acquire(blocking=False):
+            raise MisuseError("drain() runs already, in another thread: call it in one, for all")
+        try:
+            with self.clock.moving():
+                yield
+        finally:
+            self._turn.release()
+
+    def _drain(self, jump: bool, deadline: float, timeout: float) -> None:
         while True:
             found = self._ready()
             if found is not None:
@@ -130,7 +150,9 @@ class Draining(Assertions):
 
         Raises:
             AssertionError: They have not come within the timeout, in seconds of real time.
+            MisuseError: A loop runs in this thread.
         """
+        refuse_in_loop("wait_for_consumers()", "await asyncio.to_thread(nsq.wait_for_consumers, topic, channel)")
         engine, callers = self._subject.engine, self._subject.witness.callers
 
         def here() -> int:
@@ -230,7 +252,7 @@ class Draining(Assertions):
         if self._is_over:
             return  # an async handler that was cancelled at the end cannot give its message back
         self.failures.append(error)
-        if subscription.is_reraised:
+        if subscription.is_reraised or isinstance(error, MisuseError):  # which would only be raised again and again
             error.add_note(f"raised by the handler of {subscription.topic}:{subscription.channel}")
             raise error
 
@@ -265,7 +287,7 @@ class Draining(Assertions):
         if time.monotonic() <= deadline:
             return
         busy = ", ".join(str(getattr(each, "name", None) or each) for each in self._busy())
-        why = f"still busy after {timeout:g} s of real time, with a message or behind one: {busy or 'handlers'}"
+        why = f"still busy after {timeout:g} s of real time, with a message, behind one, or woken: {busy or 'handlers'}"
         raise AssertionError(f"{why}\n\n{table(self.history, self._subject.owed())}")
 
     # -- the end --------------------------------------------------------------------------
@@ -293,10 +315,6 @@ def _refuse_coroutine(returned: object) -> None:
     if inspect.iscoroutine(returned):
         returned.close()
         raise MisuseError("this handler returns a coroutine that nobody awaits: give an async function")
-
-
-def _is_in_loop() -> bool:
-    return asyncio._get_running_loop() is not None
 
 
 async def _let_others_run() -> None:

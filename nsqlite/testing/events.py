@@ -9,6 +9,8 @@ from typing import Final
 
 import attrs
 
+from nsqlite.errors import InvalidOptionError
+
 PUBLISHED: Final = "published"
 DELIVERED: Final = "delivered"
 FINISHED: Final = "finished"
@@ -44,6 +46,17 @@ class Event:
     delay: float = 0.0
 
 
+def check_name(what: str, name: object) -> str:
+    """Return the name of a topic or a channel.
+
+    Raises:
+        InvalidOptionError: It is no str, and so nothing could ever match it.
+    """
+    if not isinstance(name, str):
+        raise InvalidOptionError(what, name, f"it is of type {type(name).__name__}: give its name as a str")
+    return name
+
+
 class History:
     """All events of one test. Thread-safe."""
 
@@ -60,7 +73,16 @@ class History:
         return len(self._events)
 
     def of(self, topic: str | None = None, channel: str | None = None, kind: str | None = None) -> list[Event]:
-        """The events of a topic, of a channel, of a kind, or of all that are given, in order."""
+        """The events of a topic, of a channel, of a kind, or of all that are given, in order.
+
+        Raises:
+            InvalidOptionError: There is no such kind, or a name is no str.
+        """
+        for what, name in (("topic", topic), ("channel", channel)):
+            if name is not None:
+                check_name(what, name)
+        if kind not in (None, *KINDS):
+            raise InvalidOptionError("kind", kind, f"give one of {', '.join(KINDS)}")
         return [
             each
             for each in self

@@ -75,6 +75,39 @@ class Met:
     place: Place
     code: str = ""
 
+    def __str__(self) -> str:
+        client = f" from {self.place.client_id!r}" if self.place.client_id else ""
+        number = f", connection {self.place.connection}" if self.place.connection else ""
+        told = f" with {self.code}" if self.code else ""
+        about = _about(self.place.topic or None, self.place.channel or None)
+        what = _OUTCOMES[self.kind].format(self.place.command)
+        return f"{what}{told}, after {round(self.at, 3)} s{about}{client}{number}"
+
+
+_OUTCOMES: Final = {
+    FAIL: "{} was refused",
+    DROP: "{} was answered by a reset",
+    HALF: "{} was answered by half",
+    DELAY: "{} was delayed",
+    DUPLICATE: "{} was taken, and its message comes again",
+}
+_WISHES: Final = {
+    FAIL: "{} is to be refused",
+    DROP: "{} is to be answered by a reset",
+    HALF: "{} is to be answered by half",
+    DELAY: "{} is to be delayed",
+    DUPLICATE: "{} is to be taken, and its message to come again",
+}
+
+
+def _about(topic: str | None, channel: str | None) -> str:
+    found = "" if topic is None else f" for topic {topic!r}"
+    return found if channel is None else f"{found} for channel {channel!r}"
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
 
 @attrs.define(eq=False, kw_only=True)
 class Fault:
@@ -112,11 +145,12 @@ class Fault:
     _dice: dict[int, Random] = attrs.field(factory=dict, init=False, repr=False)
 
     def __str__(self) -> str:
-        wanted = "always" if self.times is None else f"{self.times} times"
-        narrowed = {"topic": self.topic, "channel": self.channel, "client": self.client}
-        shown = [f"{name}={value!r}" for name, value in narrowed.items() if value is not None]
-        code = [self.code] if self.kind == FAIL else []
-        return ", ".join([f"{self.kind} {self.command}", *code, *shown, f"wanted {wanted}, met {self.met_count}"])
+        about = _about(self.topic, self.channel)
+        client = "" if self.client is None else f" from {self.client!r}"
+        told = f" with {self.code}" if self.kind == FAIL else ""
+        wanted = "whenever it comes" if self.times is None else _times(self.times)
+        met = "nobody has met it" if not self.met_count else f"so far it was {_times(self.met_count)}"
+        return f"{_WISHES[self.kind].format(self.command)}{told}{about}{client} {wanted}; {met}"
 
     @property
     def is_over(self) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -18,6 +20,7 @@ from nsqlite.testing.faulty_session import FaultySession
 
 _RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)
 _SIZE: Final = struct.Struct(">I")
+ANSWER_SECONDS: Final = 0.5  # of real time, for clients that owe an answer to a heartbeat
 
 
 class FaultyPeer(Peer):
@@ -39,6 +42,7 @@ class FaultyPeer(Peer):
         self.number = faults.next_connection()
         self._fault: Fault | None = None
         self.is_asked = False
+        self._asked_at = self._chance_at = math.inf  # of real time
         self._is_in_jumps = isinstance(self.clock, TestClock)
         self._answer: asyncio.Future[None] | None = None
 
@@ -107,6 +111,8 @@ class FaultyPeer(Peer):
             if self._is_in_jumps and not self.is_asked:  # it has one more interval to answer, however far time jumped
                 since_ns = self.clock.monotonic_ns() - self.agreement.heartbeat_interval_ns
                 self._lifeline.last_ns = max(self._lifeline.last_ns, since_ns)
+            if not self.is_asked:
+                self._asked_at, self._chance_at = time.monotonic(), math.inf
             self.is_asked = self.connection.has_magic
 
     def revive(self) -> None:
@@ -127,6 +133,19 @@ class FaultyPeer(Peer):
     def would_die(self, in_ns: int) -> bool:
         """Whether it is taken for dead if time jumps so far."""
         return self._lifeline._deadline_ns() <= self.clock.monotonic_ns() + in_ns
+
+    def spare(self, in_ns: int, turned_at: float) -> None:
+        """Before time jumps so far: live through it, unless there was real time enough to answer the last heartbeat.
+
+        Args:
+            in_ns: How far.
+            turned_at: When the loop that lets time jump, in which the client may be, had its last turn for others.
+        """
+        if self.is_asked and self.would_die(in_ns):
+            self._chance_at = min(self._chance_at, max(self._asked_at, turned_at))
+            if time.monotonic() - self._chance_at < ANSWER_SECONDS:
+                then_ns = self.clock.monotonic_ns() + in_ns
+                self._lifeline.last_ns = then_ns - self.agreement.heartbeat_interval_ns
 
 
 def sever(transport: Any) -> None:

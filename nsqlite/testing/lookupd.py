@@ -17,11 +17,24 @@ from nsqlite.testing.loop_thread import LoopThread
 
 
 class WatchedRegistry(Registry):
-    """A registry that tells of changes."""
+    """A registry that tells of changes, and in which nobody ages who is connected: time jumps further than they ping.
+
+    Attributes:
+        heard_count: How much it was told by now.
+    """
 
     def __init__(self, changed: threading.Condition, **limits: Any) -> None:
         super().__init__(**limits)
         self._changed = changed
+        self.heard_count = 0
+
+    def _is_active(self, producer: Producer, now_ns: int) -> bool:
+        return True
+
+    def ping(self, producer: Producer, now_ns: int, wall_ns: int) -> None:
+        """See Registry."""
+        super().ping(producer, now_ns, wall_ns)
+        self.heard_count += 1
 
     def identify(self, producer: Producer, now_ns: int, wall_ns: int) -> None:
         """See Registry."""
@@ -33,18 +46,21 @@ class WatchedRegistry(Registry):
         """See Registry."""
         with self._changed:
             super().register(producer, topic, channel)
+            self.heard_count += 1
             self._changed.notify_all()
 
     def unregister(self, producer: Producer, topic: str, channel: str = "") -> None:
         """See Registry."""
         with self._changed:
             super().unregister(producer, topic, channel)
+            self.heard_count += 1
             self._changed.notify_all()
 
     def forget(self, producer: Producer) -> None:
         """See Registry."""
         with self._changed:
             super().forget(producer)
+            self.heard_count += 1
             self._changed.notify_all()
 
     def create(self, topic: str, channel: str = "") -> None:
@@ -140,6 +156,16 @@ class Lookupd:
         """End it for good. Twice is fine."""
         self.stop()
         self._ports.close()
+
+    def settle(self) -> int:
+        """Return when it has taken in all that has arrived; how much it was told by then."""
+        thread, servers = self._thread, self._servers
+        if thread is None or servers is None:
+            return 0
+        thread.settle()
+        registry = servers.registry
+        assert isinstance(registry, WatchedRegistry)
+        return registry.heard_count
 
     # -- what it knows --------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from nsqlite.errors import InvalidOptionError
+from nsqlite.names import is_valid_name
+from nsqlite.options import MAX_SECONDS
 from nsqlite.testing.assertions import Assertions
 from nsqlite.testing.faults import (
     ANSWERED,
@@ -69,7 +71,7 @@ class Mishaps(Assertions):
         command: str,
         *,
         code: str = "",
-        status: int = 500,
+        status: int | None = None,
         message: str = "",
         topic: str | None = None,
         client: str | int | None = None,
@@ -82,9 +84,10 @@ class Mishaps(Assertions):
 
         Args:
             command: Which.
-            code: NSQ's word for it; that of the command ("E_PUB_FAILED") unless given. In HTTP any text.
-            status: Of HTTP.
-            message: What stands behind the code.
+            code: NSQ's word for it; that of the command ("E_PUB_FAILED") unless given. In HTTP the whole message,
+                "INTERNAL_ERROR" unless given.
+            status: Of HTTP, 400 to 599; 500 unless given.
+            message: What stands behind the code, but in HTTP.
             topic: See the class, as the rest.
             client: The same.
             times: The same.
@@ -92,16 +95,15 @@ class Mishaps(Assertions):
         """
         self._check_command(command, COMMANDS)
         if command.startswith("/"):
-            code = code or _HTTP_CODE
+            code, status = _checked_http(code, status, message)
         else:
-            code = code or default_code(command)
-            refuse_unknown("code", code, [each for each in CODES if _OF_ONE_COMMAND.get(each, command) == command])
+            code = _checked_code(command, code, status, message)
         self._add(
             Fault(
                 kind=FAIL,
                 command=command,
                 code=code,
-                status=status,
+                status=500 if status is None else status,
                 message=message,
                 topic=topic,
                 client=client,
@@ -168,7 +170,7 @@ class Mishaps(Assertions):
     ) -> None:
         """Carry a command out, and answer it, only after a time, by the node's clock; what is sent behind it waits."""
         self._check_command(command, COMMANDS)
-        if not seconds >= 0:
+        if not _is_number(seconds) or not 0 <= seconds <= MAX_SECONDS:
             raise InvalidOptionError("seconds", seconds, "give seconds, 0 or more")
         self._add(
             Fault(
@@ -260,8 +262,9 @@ class Mishaps(Assertions):
         """
         unmet = self._faults.unmet()
         if unmet:
-            met = [f"  {each}" for each in self._faults.met] or ["  nobody met any"]
-            raise AssertionError("\n".join(["faults that have met too few:", *(f"  {each}" for each in unmet), *met]))
+            met = [f"  {each}" for each in self._faults.met]
+            told = ["what was met:", *met] if met else ["nobody met any fault"]
+            raise AssertionError("\n".join(["faults that have met too few:", *(f"  {each}" for each in unmet), *told]))
 
     # -- checks ---------------------------------------------------------------------------
 
@@ -269,12 +272,57 @@ class Mishaps(Assertions):
         refuse_unknown("command", command, (*known, *self._faults.paths))
 
     def _add(self, fault: Fault) -> None:
-        if fault.times is not None and not fault.times >= 1:
-            raise InvalidOptionError("times", fault.times, "give 1 or more, or None for always")
-        if not 0 < fault.probability <= 1:
-            raise InvalidOptionError("probability", fault.probability, "give more than 0, and 1 at most")
-        if fault.topic is not None and fault.command in WITHOUT_TOPIC:
-            raise InvalidOptionError("topic", fault.topic, f"leave it out: {fault.command} is about no topic")
-        if fault.client is not None and fault.command.startswith("/"):
-            raise InvalidOptionError("client", fault.client, "leave it out: in HTTP nobody says who they are")
+        _check_limits(fault)
+        _check_whom(fault)
         self._faults.add(fault)
+
+
+def _check_limits(fault: Fault) -> None:
+    if fault.times is not None and (type(fault.times) is not int or fault.times < 1):
+        raise InvalidOptionError("times", fault.times, "give 1 or more, or None for always")
+    if not _is_number(fault.probability) or not 0 < fault.probability <= 1:
+        raise InvalidOptionError("probability", fault.probability, "give more than 0, and 1 at most")
+
+
+def _check_whom(fault: Fault) -> None:
+    """Whom there is none of, nothing could strike."""
+    for option, name in (("topic", fault.topic), ("channel", fault.channel)):
+        if name is not None and not is_valid_name(name):
+            wanted = (
+                f"give the name of a {option}: 1 to 64 letters, digits, and . _ -, perhaps with #ephemeral at the end"
+            )
+            raise InvalidOptionError(option, name, wanted)
+    if fault.topic is not None and fault.command in WITHOUT_TOPIC:
+        raise InvalidOptionError("topic", fault.topic, f"leave it out: {fault.command} is about no topic")
+    if fault.client is not None and fault.command.startswith("/"):
+        raise InvalidOptionError("client", fault.client, "leave it out: in HTTP nobody says who they are")
+    if fault.client is not None and type(fault.client) not in (str, int):
+        raise InvalidOptionError("client", fault.client, "give a client_id, or the number of a connection")
+
+
+def _checked_http(code: str, status: int | None, message: str) -> tuple[str, int]:
+    """How an HTTP request is refused."""
+    if message:
+        raise InvalidOptionError("message", message, "leave it out: in HTTP the code is all that is said")
+    if not isinstance(code, str) or code in CODES:
+        wanted = f'give what nsqd says in HTTP, as "{_HTTP_CODE}", "EXITING" or "INVALID_TOPIC"; a number is the status'
+        raise InvalidOptionError("code", code, wanted)
+    if status is not None and (type(status) is not int or not 400 <= status <= 599):
+        raise InvalidOptionError("status", status, "give an int from 400 to 599")
+    return code or _HTTP_CODE, 500 if status is None else status
+
+
+def _checked_code(command: str, code: str, status: int | None, message: str) -> str:
+    """How a command of NSQ's protocol is refused."""
+    if status is not None:
+        wanted = f'leave it out: {command} is not HTTP; give a code, as "{default_code(command)}", or a path, as "/pub"'
+        raise InvalidOptionError("status", status, wanted)
+    if not isinstance(message, str):
+        raise InvalidOptionError("message", message, "give a str")
+    code = code or default_code(command)
+    refuse_unknown("code", code, [each for each in CODES if _OF_ONE_COMMAND.get(each, command) == command])
+    return code
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

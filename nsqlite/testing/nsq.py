@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from nsqlite.bodies import BytesLike, Seconds
+from nsqlite.errors import InvalidOptionError
 from nsqlite.node import Node
+from nsqlite.testing.block import Block
 from nsqlite.testing.clock import Clock
 from nsqlite.testing.draining import Draining
+from nsqlite.testing.events import check_name
 from nsqlite.testing.subject import Durability, Subject
 
 
@@ -36,7 +39,7 @@ class Nsq(Draining):
         durability: Durability = "fsync",
         clock: Clock | None = None,
         *,
-        topics: Iterable[str] = (),
+        topics: str | Iterable[str] = (),
         **options: Any,
     ) -> None:
         """Open it.
@@ -44,14 +47,13 @@ class Nsq(Draining):
         Args:
             durability: What a crash leaves; see Subject.
             clock: Its time; one of its own unless given.
-            topics: Names of topics that are there, or "topic:channel" for a channel, too.
+            topics: Names of topics that are there, or "topic:channel" for a channel, too; a str is one of them.
             options: Of the node; see nsqlite.Options.
         """
         clock = Clock() if clock is None else clock
         super().__init__(Subject(durability, clock, **options), clock)
         try:
-            for name in topics:
-                make_topic(self.node, name)
+            make_topics(self.node, topics)
         except BaseException:
             self.close()
             raise
@@ -105,24 +107,21 @@ class Nsq(Draining):
         self._subject.close()
 
 
-@contextmanager
-def nsq(durability: Durability = "fsync", clock: Clock | None = None, **options: Any) -> Iterator[Nsq]:
+def nsq(durability: Durability = "fsync", clock: Clock | None = None, **options: Any) -> Block[Nsq]:
     """An Nsq for a block: for unittest, or any other runner. See Nsq for the arguments.
 
     Raises:
         AssertionError: At the end of the block, if the node is not sound.
     """
-    queue = Nsq(durability, clock, **options)
-    try:
-        yield queue
-        queue.check()
-    finally:
-        queue.close()
+    return Block("nsq", partial(Nsq, durability, clock, **options))
 
 
-def make_topic(node: Node, name: str) -> None:
-    """Make a topic, or with "topic:channel" a channel, too."""
-    topic, _, channel = name.partition(":")
-    handle = node.topic(topic)
-    if channel:
-        handle.channel(channel)
+def make_topics(node: Node, names: str | Iterable[str]) -> None:
+    """Make topics, or with "topic:channel" channels, too; a str is one of them."""
+    if not isinstance(names, Iterable):
+        raise InvalidOptionError("topics", names, "give a list of names, as in topics=['orders', 'mail:sender']")
+    for name in [names] if isinstance(names, str) else names:
+        topic, _, channel = check_name("topics", name).partition(":")
+        handle = node.topic(topic)
+        if channel:
+            handle.channel(channel)

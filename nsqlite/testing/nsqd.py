@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import asyncio
+import math
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import attrs
 
 from nsqlite.bodies import BytesLike, Seconds
-from nsqlite.clock import Clock
+from nsqlite.clock import Clock, SystemClock
+from nsqlite.errors import MisuseError
 from nsqlite.net.options import ListenerOptions
 from nsqlite.node import Node
 from nsqlite.options import merged
 from nsqlite.testing.addresses import LOOPBACK, Ports
+from nsqlite.testing.block import Block
 from nsqlite.testing.clock import Clock as TestClock
 from nsqlite.testing.events import History
 from nsqlite.testing.faults import Faults
 from nsqlite.testing.mishaps import Mishaps
-from nsqlite.testing.nsq import make_topic
+from nsqlite.testing.nsq import make_topics
 from nsqlite.testing.server import Server
 from nsqlite.testing.subject import Durability, Subject
 
@@ -35,6 +41,18 @@ _DEFAULTS: Final[dict[str, Any]] = {
 }
 _ADDRESSES: Final = ("tcp_address", "http_address", "https_address")
 _LISTENER_OPTIONS: Final = frozenset(attrs.fields_dict(ListenerOptions))
+
+
+class MachineClock(SystemClock):
+    """The machine's time, for a test that has asked for no other; who would move it is told whom to ask."""
+
+    def _refuse(self, *arguments: Any, **fields: Any) -> NoReturn:
+        raise MisuseError(
+            "this runs on the machine's clock, which nobody moves: ask for the fixture nsq_clock, too, "
+            "or give clock=nsqlite.testing.Clock()"
+        )
+
+    advance = advance_to_next = sleep = asleep = step_wall = _refuse
 
 
 class Nsqd(Mishaps):
@@ -64,7 +82,7 @@ class Nsqd(Mishaps):
         clock: Clock | None = None,
         seed: int = 0,
         *,
-        topics: Iterable[str] = (),
+        topics: str | Iterable[str] = (),
         **options: Any,
     ) -> None:
         """Open it, and serve.
@@ -73,7 +91,7 @@ class Nsqd(Mishaps):
             durability: What a crash leaves; see Subject.
             clock: Its time, which deferrals, timeouts and heartbeats follow; the machine's unless given.
             seed: Of faults that are a matter of chance.
-            topics: Names of topics that are there, or "topic:channel" for a channel, too.
+            topics: Names of topics that are there, or "topic:channel" for a channel, too; a str is one of them.
             options: Of the node and of its listener; see nsqlite.Options and nsqlite.net.ListenerOptions. Unless they
                 say something else, there are free ports on loopback, no metrics and no page. `http_address=""` is
                 without HTTP.
@@ -85,15 +103,15 @@ class Nsqd(Mishaps):
         of_listener = {name: options.pop(name) for name in list(options) if name in _LISTENER_OPTIONS}
         self._server: Server | None = None
         self._ports = Ports()
-        self._subject = Subject(durability, clock, **options)
+        self._turned_at = 0.0
+        self._subject = Subject(durability, MachineClock() if clock is None else clock, **options)
         try:
             self.history: History = self._subject.history
             self.clock = self._subject.clock
             self._faults = Faults(self.clock, seed, self.history.tell)
             if isinstance(self.clock, TestClock):
                 self.clock.before.insert(0, self._let_arrive)
-            for name in topics:
-                make_topic(self.node, name)
+            make_topics(self.node, topics)
             self._options = self._made(of_listener)
             self._serve()
         except BaseException:
@@ -152,7 +170,22 @@ class Nsqd(Mishaps):
         if self._server is not None:
             self._server.thread.settle()
             if in_ns:
-                self._server.wait_for_answers(in_ns)
+                self._let_answer(self._server, in_ns)
+
+    def _let_answer(self, server: Server, in_ns: int) -> None:
+        """Before time jumps: a client may be in the loop that calls this, which then is not to wait for it."""
+        loop: asyncio.AbstractEventLoop | None = None
+        with suppress(RuntimeError):
+            loop = asyncio.get_running_loop()
+        if loop is None:
+            server.wait_for_answers(in_ns)
+        else:
+            server.spare(in_ns, self._turned_at)
+            self._turned_at = math.inf
+            loop.call_soon(self._turned)
+
+    def _turned(self) -> None:
+        self._turned_at = min(self._turned_at, time.monotonic())
 
     # -- the whole going down -------------------------------------------------------------
 
@@ -164,7 +197,8 @@ class Nsqd(Mishaps):
     def crash_and_restart(self) -> None:
         """End it as if its process were killed, and start it again, on the same ports and on what its store kept.
 
-        All connections are reset. Handles that code in this process has of the node raise NodeFailedError from then on.
+        Clients read the end of their connections; a reset, if they had sent something that was not read.
+        Handles that code in this process has of the node raise NodeFailedError from then on.
         """
         self._go_down(is_killed=True)
         self._subject.crash()
@@ -203,16 +237,10 @@ class Nsqd(Mishaps):
         self._subject.close()
 
 
-@contextmanager
-def nsqd(durability: Durability = "fsync", clock: Clock | None = None, seed: int = 0, **options: Any) -> Iterator[Nsqd]:
+def nsqd(durability: Durability = "fsync", clock: Clock | None = None, seed: int = 0, **options: Any) -> Block[Nsqd]:
     """An Nsqd for a block: for unittest, asyncio, or any other runner. See Nsqd for the arguments.
 
     Raises:
         AssertionError: At the end of the block, if the node is not sound.
     """
-    server = Nsqd(durability, clock, seed, **options)
-    try:
-        yield server
-        server.check()
-    finally:
-        server.close()
+    return Block("nsqd", partial(Nsqd, durability, clock, seed, **options))

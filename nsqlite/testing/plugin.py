@@ -40,11 +40,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 @pytest.fixture
-def nsq_clock() -> Clock:
-    """Time that stands still until the test moves it: `advance`, `advance_to_next`."""
+def nsq_clock() -> Iterator[Clock]:
+    """Time that stands still until the test moves it: `advance`, `advance_to_next`.
+
+    At the end of the test who sleeps on it goes on with ClockClosedError.
+    """
     from nsqlite.testing.clock import Clock
 
-    return Clock()
+    clock = Clock()
+    yield clock
+    clock.close()
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def nsq(request: pytest.FixtureRequest, nsq_clock: Clock) -> Iterator[Nsq]:
     from nsqlite.testing.nsq import Nsq
 
     options = _marked(request)
-    options.pop("seed", None)
+    options.pop("seed", None)  # of faults, which it has none of
     subject = Nsq(clock=nsq_clock, **options)
     try:
         _watch(request, subject)
@@ -90,6 +95,7 @@ def nsq_cluster(request: pytest.FixtureRequest) -> Iterator[Callable[..., Cluste
     made: list[Cluster] = []
 
     def make(nodes: int = 2, **options: Any) -> Cluster:
+        _check_names("nsq_cluster", options)
         cluster = Cluster(nodes, clock=_clock(request), **_marked(request) | options)
         made.append(cluster)
         _watch(request, cluster)
@@ -113,8 +119,26 @@ def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
     for marker in reversed(list(request.node.iter_markers("nsq"))):
         if marker.args:
             raise pytest.UsageError("the marker nsq takes names only, as in nsq(durability='commit')")
+        _check_names("the marker nsq", marker.kwargs)
         options |= marker.kwargs
     return options
+
+
+def _check_names(taker: str, options: dict[str, Any]) -> None:
+    """Refuse what neither a node nor its listener takes, and what a fixture gives."""
+    import attrs
+
+    from nsqlite.net.options import ListenerOptions
+    from nsqlite.options import Options
+
+    known = {"durability", "seed", "topics", *attrs.fields_dict(Options), *attrs.fields_dict(ListenerOptions)}
+    hints = {"clock": "; ask for the fixture nsq_clock", "nodes": "; call nsq_cluster(nodes=...)"}
+    for name in options:
+        if name not in known:
+            raise pytest.UsageError(
+                f"{taker} does not take {name}: there is no such option{hints.get(name, '')}. It takes durability, "
+                f"seed, topics, and options of nsqlite.Options and nsqlite.net.ListenerOptions"
+            )
 
 
 def _watch(request: pytest.FixtureRequest, subject: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from nsqlite.engine import Engine
 from nsqlite.net.listener import new_loop
@@ -12,13 +12,11 @@ from nsqlite.net.nsqd import Nsqd
 from nsqlite.net.options import ListenerOptions
 from nsqlite.testing.addresses import Address
 from nsqlite.testing.faults import Faults
-from nsqlite.testing.faulty_peer import FaultyPeer, sever
+from nsqlite.testing.faulty_peer import ANSWER_SECONDS, FaultyPeer, sever
 from nsqlite.testing.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from nsqlite.net.http_api.servers import HttpServers
-
-ANSWER_SECONDS: Final = 0.5  # of real time, for clients that owe an answer to a heartbeat
 
 
 class FaultyNsqd(Nsqd):
@@ -46,6 +44,19 @@ class FaultyNsqd(Nsqd):
             for each in [] if server is None else list(server._connections):
                 sever(each.transport)
 
+    def cut_all(self) -> None:
+        """Let go of all connections as the system does for a process that is gone.
+
+        What was not sent is not sent any more, and the client reads the end; a reset if it had sent something that
+        was not read.
+        """
+        for peer in self.peers():
+            peer.give_up()
+        for server in (self.http, self.https):
+            for each in [] if server is None else list(server._connections):
+                if each.transport is not None:
+                    each.transport.abort()
+
     def revive_all(self) -> None:
         """Let all connections begin anew to wait for signs of life."""
         for peer in self.peers():
@@ -57,10 +68,10 @@ class FaultyNsqd(Nsqd):
         await self.close()
 
     async def kill(self) -> None:
-        """End as a daemon that is killed: nothing more is carried out, every connection is reset."""
+        """End as a daemon that is killed: nothing more is carried out, every connection is gone."""
         self.tcp._is_closing = True  # who connects at this moment is let go
         self._faults.end_pauses(goes_on=False)
-        self.reset_all()
+        self.cut_all()
         await self.close()
 
 
@@ -112,6 +123,15 @@ class Server:
         answers = [each.answer() for each in self.nsqd.peers() if each.would_die(in_ns)]
         if answers:
             await asyncio.wait(answers, timeout=ANSWER_SECONDS)
+
+    def spare(self, in_ns: int, turned_at: float) -> None:
+        """The same for who cannot wait: clients that had no such moment yet live on. See FaultyPeer.spare."""
+
+        def work() -> None:
+            for each in self.nsqd.peers():
+                each.spare(in_ns, turned_at)
+
+        self.thread.call(work)
 
     def revive(self) -> None:
         """Let all connections begin anew to wait for signs of life."""

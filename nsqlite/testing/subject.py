@@ -87,6 +87,7 @@ class Subject:
         for hooked, call in hooks:
             hooked.append(call)
         self._forget = [partial(hooked.remove, call) for hooked, call in hooks]
+        clock.reopen()
 
     def crash(self) -> None:
         """End the node as if its process were killed, and open it again on what is left.
@@ -175,10 +176,15 @@ class Subject:
             self.node.check()
 
     def close(self) -> None:
-        """End it, with its folder if it has one. Twice is fine."""
+        """End it, with its folder if it has one. Twice is fine.
+
+        Who sleeps on its clock goes on with ClockClosedError, if no other node follows that.
+        """
         for forget in self._forget:
             forget()
         self._forget = []
+        if isinstance(self.clock, TestClock) and not self.clock.sources:
+            self.clock.close()
         self.node.close()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)

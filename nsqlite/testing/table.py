@@ -12,9 +12,14 @@ MAX_ROWS: Final = 60
 _HEADS: Final = ("TIME", "EVENT", "TOPIC", "CHANNEL", "ATTEMPTS", "DELAY", "BODY")
 
 
+def full_body(body: bytes) -> str:
+    """A body, whole."""
+    return repr(body)[1:]
+
+
 def shown_body(body: bytes) -> str:
     """A body in one short piece."""
-    text = repr(body)[1:]
+    text = full_body(body)
     return text if len(text) <= BODY_CHARACTERS else f"{text[: BODY_CHARACTERS - 3]}..."
 
 

@@ -45,6 +45,11 @@ def is_reset(client: Client) -> bool:
     return False
 
 
+def is_ended(client: Client) -> bool:
+    """Whether the next that comes is the end, as from a process that is gone."""
+    return client.socket.recv(1) == b""
+
+
 @contextmanager
 def connecting(server: Nsqd) -> Iterator[Connect]:
     """Makes clients that hang up at the end."""

@@ -3,13 +3,13 @@
 import json as json_library
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 import nsqlite
 from nsqlite.errors import InvalidOptionError
-from nsqlite.testing.assertions import Wanted
 from nsqlite.testing.events import LOOK_SECONDS
 from nsqlite.testing.nsq import Nsq
 from tests.fakes.caller import Caller
@@ -72,15 +72,19 @@ HOLDING: list[Callable[[Nsq], None]] = [
     lambda queue: queue.assert_requeued("orders", "billing", delay=0, bodies=[b"B"]),
     lambda queue: queue.assert_touched("orders", "billing", body=b"D", count=1),
     lambda queue: queue.assert_timed_out("orders", "billing", body=b"D", attempts=1, count=1),
-    lambda queue: queue.assert_empty("none"),
-    lambda queue: queue.assert_empty("orders", "none"),
+    lambda queue: queue.assert_published("orders", body=bytearray(b"B"), bodies=[memoryview(b"B")], count=1),
+    lambda queue: queue.assert_published("orders", delay=timedelta(hours=1), bodies=(b"E",)),
+    lambda queue: queue.assert_touched("orders", "billing", where=lambda body: body == b"D", attempts=1, bodies=[b"D"]),
+    lambda queue: queue.assert_touched("orders", "billing", json={}, count=0),
+    lambda queue: queue.assert_timed_out("orders", "billing", where=lambda body: body == b"D", bodies=[b"D"]),
+    lambda queue: queue.assert_timed_out("orders", "billing", json={"order": "A"}, count=0),
 ]
 FAILING: list[tuple[Callable[[Nsq], None], str]] = [
     (lambda queue: queue.assert_published("mail"), "no message was published in mail"),
-    (lambda queue: queue.assert_published("orders", count=1), "5 messages are published in orders, not 1"),
+    (lambda queue: queue.assert_published("orders", count=1), "5 messages were published in orders, not 1"),
     (
         lambda queue: queue.assert_published("orders", body=b"B", count=2),
-        "1 message is published in orders with body 'B', not 2",
+        "1 message was published in orders with body 'B', not 2",
     ),
     (
         lambda queue: queue.assert_published("orders", json={"order": "B"}),
@@ -108,7 +112,7 @@ FAILING: list[tuple[Callable[[Nsq], None], str]] = [
     ),
     (
         lambda queue: queue.assert_finished("orders", "billing", count=0),
-        "2 messages are finished in orders:billing, not 0",
+        "2 messages were finished in orders:billing, not 0",
     ),
     (
         lambda queue: queue.assert_requeued("orders", "billing", body=b"C", attempts=2, delay=90),
@@ -117,7 +121,7 @@ FAILING: list[tuple[Callable[[Nsq], None], str]] = [
     (lambda queue: queue.assert_touched("orders", "other"), "no message was touched in orders:other"),
     (
         lambda queue: queue.assert_timed_out("orders", "billing", count=2),
-        "1 message is timed out in orders:billing, not 2",
+        "1 message was timed out in orders:billing, not 2",
     ),
     (lambda queue: queue.assert_empty(), "3 messages are not finished"),
     (lambda queue: queue.assert_empty("orders", "billing"), "3 messages are not finished"),
@@ -141,7 +145,7 @@ def test_what_is_not_true_says_so(queue: Nsq, claim: Callable[[Nsq], None], said
     with pytest.raises(AssertionError) as caught:
         claim(queue)
 
-    assert str(caught.value).split("\n\n")[0] == said
+    assert str(caught.value).splitlines()[0] == said
 
 
 def test_failing_claim_prints_what_happened(queue: Nsq) -> None:
@@ -150,7 +154,7 @@ def test_failing_claim_prints_what_happened(queue: Nsq) -> None:
         queue.assert_published("mail", body=b"7", count=1)
 
     assert str(caught.value).splitlines() == [
-        "0 messages are published in mail with body '7', not 1",
+        "no message was published in mail with body '7', not 1",
         "",
         "  TIME  EVENT      TOPIC   CHANNEL  ATTEMPTS  DELAY   BODY",
         '  0 s   published  orders                             \'{"order": "A"}\'',
@@ -240,14 +244,6 @@ def test_claims_after_clear_are_about_what_came_later(queue: Nsq) -> None:
     queue.assert_published("orders", bodies=[b"F"])
 
 
-def test_wanted_without_details_is_any_of_its_kind() -> None:
-    """What is not given is not said."""
-    assert str(Wanted("published", "orders")) == "published in orders"
-    assert str(Wanted("finished", "orders", "billing", b"x", attempts=0, delay=0)) == (
-        "finished in orders:billing with body 'x' at attempt 0 with a delay of 0 s"
-    )
-
-
 def test_wait_for_what_has_happened_returns_at_once(queue: Nsq) -> None:
     """The first, or the one that is counted to."""
     assert queue.wait_for("orders").body == b'{"order": "A"}'
@@ -296,3 +292,80 @@ def test_wait_for_an_unknown_kind_is_refused(queue: Nsq) -> None:
     """With those that there are."""
     with pytest.raises(InvalidOptionError, match="give one of published, delivered, finished"):
         queue.wait_for("orders", kind="fin")
+
+
+@pytest.mark.parametrize(
+    "claim,said",
+    [
+        (lambda queue: queue.assert_published("orders", body="B"), "it is a str: encode it first, or use json="),
+        (lambda queue: queue.assert_published("orders", bodies=b"B"), "give a list of bytes"),
+        (lambda queue: queue.assert_finished("orders", "billing", bodies=["B"]), "encode it first"),
+        (lambda queue: queue.assert_published("orders", count=-1), "give an int from 0 up"),
+        (lambda queue: queue.assert_published("orders", count=True), "give an int from 0 up"),
+        (lambda queue: queue.assert_published(b"orders", count=0), "give its name as a str"),
+        (lambda queue: queue.assert_empty(b"orders"), "give its name as a str"),
+        (lambda queue: queue.wait_for(b"orders"), "give its name as a str"),
+        (lambda queue: queue.wait_for("orders", body="B"), "encode it first"),
+        (lambda queue: queue.wait_for("orders", count=0), "give an int from 1 up"),
+    ],
+)
+def test_claim_that_nothing_could_match_is_refused(queue: Nsq, claim: Callable[[Nsq], None], said: str) -> None:
+    """It would fail, or worse hold, for ever."""
+    with pytest.raises(InvalidOptionError, match=re.escape(said)):
+        claim(queue)
+
+
+@pytest.mark.parametrize(
+    "claim,said",
+    [
+        (
+            lambda queue: queue.assert_published("orders", json={"order": "B"}),
+            "the nearest differs at ['order']: 'B' is wanted, 'A' is found",
+        ),
+        (
+            lambda queue: queue.assert_published("orders", body=b"E", delay=1, count=1),
+            "the nearest has this body, with a delay of 3600 s",
+        ),
+        (
+            lambda queue: queue.assert_finished("orders", "billing", bodies=[b'{"order": "A"}', b"C"]),
+            "the first difference is at index 1, at byte 0: 'C' is wanted, 'B' is found",
+        ),
+    ],
+)
+def test_failing_claim_says_where_the_difference_is(queue: Nsq, claim: Callable[[Nsq], None], said: str) -> None:
+    """In its second line; the table has bodies short."""
+    with pytest.raises(AssertionError) as caught:
+        claim(queue)
+
+    assert str(caught.value).splitlines()[1] == said
+
+
+@pytest.mark.parametrize(
+    "names,said",
+    [
+        (("order", "billing"), "there is no channel order:billing; there is orders:billing"),
+        (("orders", "none"), "there is no channel orders:none; there is orders:billing"),
+        ((None, "none"), "there is no channel none; there is orders:billing"),
+        (("order",), "there is no topic order; there is orders"),
+    ],
+)
+def test_what_is_not_there_is_not_empty(queue: Nsq, names: tuple[str | None, ...], said: str) -> None:
+    """A misspelt name would be, whatever the service does."""
+    with pytest.raises(AssertionError, match=re.escape(said)):
+        queue.assert_empty(*names)
+
+
+def test_what_was_there_may_be_gone() -> None:
+    """A channel that was deleted owes nothing; where there is nothing at all, that is said."""
+    queue = Nsq(topics="orders:billing")
+    queue.publish("orders", b"x")
+    receive(queue.node.topic("orders").channel("billing")).finish()
+    queue.node.delete_topic("orders")
+
+    queue.assert_empty("orders", "billing")
+    with pytest.raises(AssertionError, match="there is no channel orders:none; there is orders:billing"):
+        queue.assert_empty("orders", "none")
+    queue.history.clear()
+    with pytest.raises(AssertionError, match="there are none"):
+        queue.assert_empty("orders")
+    queue.close()

@@ -234,3 +234,22 @@ def test_task_of_a_closed_loop_is_forgotten(queue: Nsq, callers: Callers) -> Non
 
     assert callers.busy() == []
     task._log_destroy_pending = False
+
+
+def test_who_was_woken_by_the_clock_is_busy_until_it_ends(queue: Nsq, callers: Callers) -> None:
+    """Though it never takes a message."""
+    may_end = threading.Event()
+
+    def work() -> None:
+        queue.clock.sleep(10)
+        assert may_end.wait(PATIENCE_SECONDS)
+
+    worker = Caller(work)
+    queue.clock.wait_for_sleepers()
+    before = callers.busy()
+    queue.clock.advance(10)
+    after = callers.busy()
+    may_end.set()
+    worker.outcome()
+
+    assert (before, len(after), callers.busy()) == ([], 1, [])

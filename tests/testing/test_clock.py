@@ -3,10 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from nsqlite.testing.clock import Clock, myself
+from nsqlite.errors import ClosedError, InvalidOptionError
+from nsqlite.testing.clock import Clock, ClockClosedError, myself
 from nsqlite.testing.nsq import Nsq
 from tests.fakes.caller import Caller
 from tests.fakes.clock import PATIENCE_SECONDS
@@ -227,3 +229,63 @@ async def test_myself_is_the_task_or_the_thread() -> None:
     """In a loop callers are told apart by task."""
     assert myself() is asyncio.current_task()
     assert Caller(myself).outcome() not in (None, threading.current_thread())
+
+
+@pytest.mark.parametrize("seconds", ["3", None, True, float("nan"), float("inf"), -1])
+def test_time_that_is_none_is_refused(clock: Clock, seconds: Any) -> None:
+    """With what to give, and nothing has moved."""
+    with pytest.raises(InvalidOptionError, match=r"give (finite )?seconds"):
+        clock.advance(seconds)
+
+    assert clock.now == 0.0
+
+
+def test_sleepers_that_do_not_come_are_told_of(clock: Clock) -> None:
+    """With how many have."""
+    with pytest.raises(AssertionError, match="0 of 1"):
+        clock.wait_for_sleepers(timeout=0)
+
+
+def test_thread_that_sleeps_at_the_end_is_woken(clock: Clock) -> None:
+    """And so is who would sleep then."""
+    sleeper = Caller(lambda: clock.sleep(10))
+    clock.wait_for_sleepers()
+
+    clock.close()
+    clock.close()
+
+    with pytest.raises(ClosedError, match="the test has ended"):
+        sleeper.outcome()
+    with pytest.raises(ClockClosedError):
+        clock.sleep(10)
+
+
+async def test_task_that_sleeps_at_the_end_is_woken(clock: Clock) -> None:
+    """As a thread is."""
+    task = asyncio.ensure_future(clock.asleep(10))
+    await asyncio.sleep(0)
+
+    clock.close()
+
+    with pytest.raises(ClockClosedError):
+        await task
+
+
+def test_last_node_of_a_clock_wakes_sleepers(clock: Clock) -> None:
+    """Another one may follow the clock later."""
+    first, second = Nsq(clock=clock), Nsq(clock=clock)
+    sleeper = Caller(lambda: clock.sleep(10))
+    clock.wait_for_sleepers()
+
+    first.close()
+    clock.wait_for_sleepers()
+    second.close()
+
+    with pytest.raises(ClockClosedError):
+        sleeper.outcome()
+    third = Nsq(clock=clock)
+    again = Caller(lambda: clock.sleep(10))
+    clock.wait_for_sleepers()
+    clock.advance(10)
+    again.outcome()
+    third.close()

@@ -85,6 +85,35 @@ def test_a_lookupd_that_restarts_is_told_again(nsq_cluster: Make, nsq_clock: Clo
     cluster.wait_registered("orders")
 
 
+def test_jumps_of_hours_lose_nobody(nsq_cluster: Make, nsq_clock: Clock) -> None:
+    """However far time jumps, and how often, nodes stay registered: nobody waits for them, and no link is lost."""
+    cluster = nsq_cluster(nodes=2, topics=["orders"])
+    cluster.wait_registered("orders")
+    assert cluster.lookupd._servers is not None
+    known = list(cluster.lookupd._servers.registry._producers)
+
+    for _ in range(5):
+        nsq_clock.advance(3600)
+
+        cluster.wait_identified(timeout=0)
+        cluster.wait_registered("orders", timeout=0)
+
+    cluster._let_register(0)
+    assert list(cluster.lookupd._servers.registry._producers) == known
+
+
+def test_clock_is_let_go(nsq_clock: Clock) -> None:
+    """A clock outlives the clusters on it, also those whose nsqlookupd is away."""
+    before = list(nsq_clock.before)
+
+    with nsq_cluster(clock=nsq_clock) as cluster:
+        cluster.lookupd.stop()
+        cluster.nodes[0].stop()
+        nsq_clock.advance(1)
+
+    assert nsq_clock.before == before
+
+
 def test_all_are_on_one_clock(nsq_cluster: Make, nsq_clock: Clock) -> None:
     """Time moves for all nodes at once."""
     cluster = nsq_cluster(nodes=2)

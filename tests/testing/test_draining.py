@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
@@ -10,9 +11,10 @@ import pytest
 
 import nsqlite
 from nsqlite import aio
-from nsqlite.errors import ClosedError, NodeFailedError
+from nsqlite.errors import ClosedError, MisuseError, NodeFailedError
 from nsqlite.testing import Nsq
 from nsqlite.testing import nsq as opened
+from tests.fakes.caller import Caller
 
 ROUNDS = 20  # what may hang, or be missed, seldom does
 
@@ -280,7 +282,7 @@ async def test_drained_runs_handlers_of_both_kinds(queue: Nsq) -> None:
 
 async def test_drained_waits_for_threads(queue: Nsq) -> None:
     """Those beside the loop."""
-    consumers(queue, lambda: forward(queue))
+    await asyncio.to_thread(consumers, queue, lambda: forward(queue))
     for number in range(1, ROUNDS):
         queue.publish("orders", b"x")
         await queue.drained()
@@ -400,3 +402,80 @@ def test_many_publish_and_consume_while_the_test_drains_and_moves_time(nsq: Nsq)
     for each in workers:
         each.join(20)
         assert not each.is_alive()
+
+
+# -- threads that sleep on the clock -------------------------------------------------------
+
+
+def test_thread_that_the_clock_has_woken_is_waited_for(queue: Nsq) -> None:
+    """What a cron thread does between two sleeps is done when `drain` returns."""
+
+    def tick() -> None:
+        while True:
+            queue.clock.sleep(60)
+            queue.publish("ticks", b"t")
+
+    threads(tick)
+    queue.clock.wait_for_sleepers()
+    for number in range(1, ROUNDS):
+        queue.clock.advance(60)
+        queue.drain()
+        queue.assert_published("ticks", count=number)
+
+
+def test_woken_thread_that_waits_for_a_message_or_ends_is_idle(queue: Nsq) -> None:
+    """Whichever it does, `drain` returns; so it does when a pool has its thread back."""
+
+    def sleep_and(work: Callable[[], object]) -> None:
+        queue.clock.sleep(60)
+        work()
+
+    with ThreadPoolExecutor() as pool:
+        threads(lambda: sleep_and(lambda: forward(queue)))
+        threads(lambda: sleep_and(lambda: queue.publish("ticks", b"thread")))
+        pool.submit(sleep_and, lambda: queue.publish("ticks", b"pool"))
+        queue.clock.wait_for_sleepers(3)
+        queue.clock.advance(60)
+        queue.publish("orders", b"x")
+        queue.drain()
+
+    queue.assert_published("ticks", count=2)
+    queue.assert_published("mail", body=b"x", count=1)
+
+
+@pytest.mark.parametrize("reraise", [True, False])
+def test_handler_that_sleeps_on_the_clock_is_refused(queue: Nsq, reraise: bool) -> None:
+    """The thread that would wake it is its own."""
+    queue.on("orders", "billing", lambda _: queue.clock.sleep(50), reraise=reraise)
+    queue.publish("orders", b"x")
+
+    with pytest.raises(MisuseError, match="use an async handler"):
+        queue.drain(jump=True)
+
+
+def test_drain_in_two_threads_is_refused(queue: Nsq) -> None:
+    """Each would run the other's handlers."""
+    refused: list[BaseException] = []
+
+    def drain_elsewhere(_: nsqlite.Message) -> None:
+        with pytest.raises(MisuseError, match="in another thread") as caught:
+            Caller(queue.drain).outcome()
+        refused.append(caught.value)
+
+    queue.on("orders", "billing", drain_elsewhere)
+    queue.publish("orders", b"x")
+    queue.drain()
+
+    assert len(refused) == 1
+
+
+async def test_blocking_calls_in_a_loop_are_refused(queue: Nsq) -> None:
+    """Each names what to use."""
+    with pytest.raises(MisuseError, match="await_for"):
+        queue.wait_for("orders")
+    with pytest.raises(MisuseError, match="to_thread"):
+        queue.wait_for_consumers("orders", "billing")
+    with pytest.raises(MisuseError, match="to_thread"):
+        queue.clock.wait_for_sleepers()
+    with pytest.raises(MisuseError, match="asleep"):
+        queue.clock.sleep(1)

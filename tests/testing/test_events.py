@@ -1,9 +1,11 @@
 """What happened, in order, and who waits for more of it."""
 
 import threading
+from typing import Any
 
 import pytest
 
+from nsqlite.errors import InvalidOptionError
 from nsqlite.testing import nsq
 from nsqlite.testing.events import KINDS, LOOK_SECONDS, PUBLISHED, Event, History
 from tests.fakes.caller import Caller
@@ -157,3 +159,17 @@ def test_who_listens_is_called_after_every_event_until_it_stops() -> None:
 def test_kinds_are_those_of_events() -> None:
     """All six, in the order in which they may come."""
     assert KINDS == ("published", "delivered", "finished", "requeued", "touched", "timed out")
+
+
+@pytest.mark.parametrize(
+    "asked,said",
+    [
+        ({"topic": b"orders"}, "it is of type bytes: give its name as a str"),
+        ({"channel": 1}, "it is of type int: give its name as a str"),
+        ({"kind": "fin"}, "give one of published"),
+    ],
+)
+def test_history_of_what_cannot_be_is_refused(asked: dict[str, Any], said: str) -> None:
+    """It would be empty for ever."""
+    with pytest.raises(InvalidOptionError, match=said):
+        History().of(**asked)

@@ -12,7 +12,9 @@ from nsqlite.testing.faults import (
     COMMANDS,
     DELAY,
     DROP,
+    DUPLICATE,
     FAIL,
+    HALF,
     WITHOUT_TOPIC,
     Fault,
     Faults,
@@ -144,11 +146,35 @@ def test_unmet_faults_are_those_that_met_too_few(faults: Faults) -> None:
     faults.meet(Place("SUB"))
 
     assert faults.unmet() == [two]
-    assert str(two) == "fail PUB, E_PUB_FAILED, topic='orders', wanted 2 times, met 1"
+    assert str(two) == "PUB is to be refused with E_PUB_FAILED for topic 'orders' twice; so far it was once"
 
     faults.clear()
 
     assert faults.unmet() == []
+
+
+@pytest.mark.parametrize(
+    "fault,told",
+    [
+        (Fault(kind=DROP, command="SUB", client=3), "SUB is to be answered by a reset from 3 once; nobody has met it"),
+        (
+            Fault(kind=DELAY, command="/pub", times=None),
+            "/pub is to be delayed whenever it comes; nobody has met it",
+        ),
+        (
+            Fault(kind=DUPLICATE, command="FIN", topic="a", channel="c", times=2, met_count=1),
+            "FIN is to be taken, and its message to come again for topic 'a' for channel 'c' twice; so far it was once",
+        ),
+        (
+            Met(FAIL, 2.50049, HERE, "E_PUB_FAILED"),
+            "PUB was refused with E_PUB_FAILED, after 2.5 s for topic 'orders' from 'shop', connection 3",
+        ),
+        (Met(HALF, 60.0, Place("/pub")), "/pub was answered by half, after 60.0 s"),
+    ],
+)
+def test_faults_are_told_as_sentences(fault: Fault | Met, told: str) -> None:
+    """What is to go wrong, and what went wrong, is for people to read."""
+    assert str(fault) == told
 
 
 def test_connections_are_counted_from_one(faults: Faults) -> None:

@@ -5,7 +5,7 @@ import pytest
 from nsqlite.testing import Clock, Nsqd, nsqd
 from tests.net.client import attempts, fin, is_silent
 from tests.net.rig import ERROR, OK, Client
-from tests.testing.raw import Connect, connecting, identify, is_reset, pub, sized, subscribed
+from tests.testing.raw import Connect, connecting, identify, is_ended, is_reset, pub, sized, subscribed
 
 COMMANDS = {
     "IDENTIFY": identify("shop"),
@@ -187,7 +187,7 @@ def test_delayed_command_dies_with_the_node(nsqd: Nsqd, nsq_clock: Clock, connec
     nsqd.crash_and_restart()
     nsq_clock.advance(20)
 
-    assert is_reset(client)
+    assert is_ended(client)
     nsqd.assert_published("orders", count=0)
 
 

@@ -30,6 +30,21 @@ from tests.testing.raw import Connect, connecting, pub, subscribed
         (lambda it: it.delay_next("PUB", -1), "give seconds"),
         (lambda it: it.delay_next("PUB", float("nan")), "give seconds"),
         (lambda it: it.duplicate_next(times=-1), "give 1 or more"),
+        (lambda it: it.fail_next("PUB", status=503), 'PUB is not HTTP; give a code, as "E_PUB_FAILED", or a path'),
+        (lambda it: it.fail_next("PUB", message=7), "give a str"),
+        (lambda it: it.fail_next("/pub", code="E_PUB_FAILED"), 'give what nsqd says in HTTP, as "INTERNAL_ERROR"'),
+        (lambda it: it.fail_next("/pub", code=503), "a number is the status"),
+        (lambda it: it.fail_next("/pub", message="no"), "in HTTP the code is all"),
+        (lambda it: it.fail_next("/pub", status=200), "give an int from 400 to 599"),
+        (lambda it: it.fail_next("/pub", status="x"), "give an int from 400 to 599"),
+        (lambda it: it.fail_next("PUB", times="x"), "give 1 or more, or None"),
+        (lambda it: it.fail_next("PUB", times=1.5), "give 1 or more, or None"),
+        (lambda it: it.fail_next("PUB", probability="x"), "give more than 0"),
+        (lambda it: it.fail_next("PUB", topic="a b"), "give the name of a topic"),
+        (lambda it: it.fail_next("PUB", client=1.5), "give a client_id, or the number"),
+        (lambda it: it.delay_next("PUB", "x"), "give seconds"),
+        (lambda it: it.delay_next("PUB", float("inf")), "give seconds"),
+        (lambda it: it.duplicate_next("orders", "a b"), "give the name of a channel"),
     ],
 )
 def test_fault_that_could_never_strike_is_refused(nsqd: Nsqd, set_fault: Callable[[Nsqd], None], wanted: str) -> None:
@@ -52,11 +67,11 @@ def test_assert_faults_met_names_those_that_met_nobody(nsqd: Nsqd, connect: Conn
     nsqd.fail_next("NOP")
     connect().ask(b"NOP\n")
 
-    with pytest.raises(AssertionError, match="fail PUB, E_PUB_FAILED, topic='mail', wanted 1 times, met 0") as caught:
+    with pytest.raises(AssertionError, match=r"PUB is to be refused .* 'mail' once") as caught:
         nsqd.assert_faults_met()
 
-    assert "command='NOP'" in str(caught.value)
-    assert "fail NOP" not in str(caught.value)
+    assert "NOP was refused with E_INVALID" in str(caught.value)
+    assert "NOP is to be" not in str(caught.value)
 
 
 def test_assert_faults_met_says_when_nobody_met_any(nsqd: Nsqd) -> None:

@@ -656,3 +656,12 @@ class TestWithUnittest(unittest.TestCase):
         self.queue.publish("orders", b"7")
         self.queue.drain()
         self.queue.assert_published("mail", body=b"7", count=1)
+
+
+@pytest.mark.parametrize("handler", ["nohandler", None, b"x"])
+def test_what_cannot_be_called_is_no_handler(handler: Any) -> None:
+    """It is refused at `on`, before its channel is made."""
+    with nsq() as queue:
+        with pytest.raises(InvalidOptionError, match="give a function of one message"):
+            queue.on("orders", "billing", handler)
+        assert queue.node.topics == []

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from nsqlite.errors import ListenError, NodeFailedError
+from nsqlite.errors import ListenError, MisuseError, NodeFailedError
 from nsqlite.options import Options
 from nsqlite.testing import Clock, Nsqd, nsqd
 from tests.net.client import attempts, fin, is_silent
 from tests.net.conftest import PemFiles
 from tests.net.rig import OK, Client
-from tests.testing.raw import Connect, Web, connecting, identify, is_reset, pub, subscribed
+from tests.testing.raw import Connect, Web, connecting, identify, is_ended, is_reset, pub, subscribed
 
 
 def test_clients_and_the_process_share_the_node(nsqd: Nsqd, connect: Connect) -> None:
@@ -143,11 +143,18 @@ def test_assertions_see_what_has_arrived(nsqd: Nsqd, connect: Connect) -> None:
     nsqd.assert_empty()
 
 
+@pytest.mark.parametrize("call", ["advance", "advance_to_next", "sleep"])
+def test_real_time_is_not_moved(nsqd: Nsqd, call: str) -> None:
+    """Who would move the machine's time is told whom to ask for another."""
+    with pytest.raises(MisuseError, match="ask for the fixture nsq_clock, too"):
+        getattr(nsqd.clock, call)(3)
+
+
 # -- going down ----------------------------------------------------------------------------
 
 
 def test_crash_keeps_ports_and_messages(nsqd: Nsqd, connect: Connect) -> None:
-    """Killed and started again, it is at the same address, with what was promised; connections are reset."""
+    """Killed and started again, it is at the same address, with what was promised; connections have ended."""
     addresses = (nsqd.tcp_address, nsqd.http_address)
     client = subscribed(connect())
     nsqd.publish_many("orders", [b"7", b"8"])
@@ -156,12 +163,24 @@ def test_crash_keeps_ports_and_messages(nsqd: Nsqd, connect: Connect) -> None:
 
     nsqd.crash_and_restart()
 
-    assert is_reset(client)
+    assert is_ended(client)
     assert (nsqd.tcp_address, nsqd.http_address) == addresses
     with pytest.raises(NodeFailedError):
         topic.publish(b"9")
     again = subscribed(connect(), rdy=2)
     assert [again.message()[1], again.message()[1]] == [b"7", b"8"]
+
+
+def test_end_is_no_reset() -> None:
+    """A client that outlives the test's nsqd reads the end, as of a process that is gone."""
+    server = Nsqd()
+    client = Client((server.tcp_address.host, server.tcp_address.port))
+    assert client.ask(pub("orders", b"7")) == OK
+
+    server.close()
+
+    assert is_ended(client)
+    client.close()
 
 
 def test_crash_keeps_all_ports(server_certificate: PemFiles) -> None:

@@ -76,7 +76,7 @@ def test_failing_claim_prints_the_table(project: pytest.Pytester) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E *AssertionError: 0 messages are published in mail with body '7', not 1",
+            "E *AssertionError: no message was published in mail with body '7', not 1",
             "E *  TIME   EVENT      TOPIC   CHANNEL  ATTEMPTS  DELAY  BODY",
             "E *  0 s    published  orders                            '7'",
             "E *  1.5 s  delivered  orders  billing  1                '7'",
@@ -202,6 +202,8 @@ def test_nsqd_serves_real_clients(project: pytest.Pytester) -> None:
         """
         import socket
 
+        from nsqlite import SystemClock
+
         def test_tcp(nsqd):
             host, port = nsqd.tcp_address.host, nsqd.tcp_address.port
             with socket.create_connection((host, port)) as client:
@@ -213,7 +215,7 @@ def test_nsqd_serves_real_clients(project: pytest.Pytester) -> None:
             assert nsqd.clock is nsq_clock
 
         def test_real_time(nsqd):
-            assert not hasattr(nsqd.clock, "advance")
+            assert isinstance(nsqd.clock, SystemClock)
         """,
     )
 
@@ -291,7 +293,10 @@ def test_marker_says_how_nodes_are_made(project: pytest.Pytester) -> None:
     [
         ("'commit'", "*the marker nsq takes names only, as in nsq(durability='commit')*"),
         ("durability='fast'", "*durability*give one of memory, commit, fsync, disk*"),
-        ("nonsense=1", "*nonsense*there is no such option*"),
+        ("nonsense=1", "*the marker nsq does not take nonsense: there is no such option. It takes durability, seed*"),
+        ("clock=3", "*the marker nsq does not take clock: *; ask for the fixture nsq_clock. It takes durability*"),
+        ("nodes=3", "*the marker nsq does not take nodes: *; call nsq_cluster(nodes=...)*"),
+        ("topics=3", "*topics=3*give a list of names*"),
         ("topics=['no spaces']", "*no spaces*"),
     ],
 )
@@ -486,3 +491,71 @@ def test_pytest_run_that_does_not_use_it_imports_nothing(tmp_path: Path) -> None
     names = loaded(tmp_path, f"import pytest; assert pytest.main(['-q', 'test_it.py'{others}]) == 0")
 
     assert names == []
+
+
+def test_thread_that_sleeps_does_not_outlive_its_test(project: pytest.Pytester) -> None:
+    """The end of the fixtures wakes it, with or without a node."""
+    result = run(
+        project,
+        """
+        import contextlib, threading
+        import pytest
+        import nsqlite
+
+        threads = []
+
+        def start(clock):
+            def work():
+                with contextlib.suppress(nsqlite.ClosedError):
+                    while True:
+                        clock.sleep(60)
+
+            threads.append(threading.Thread(target=work))
+            threads[-1].start()
+            clock.wait_for_sleepers()
+
+        def test_clock(nsq_clock):
+            start(nsq_clock)
+
+        def test_nsq(nsq):
+            start(nsq.clock)
+
+        def test_nsqd(nsqd, nsq_clock):
+            start(nsq_clock)
+
+        def test_all_have_ended():
+            for each in threads:
+                each.join(20)
+            assert not any(each.is_alive() for each in threads)
+        """,
+    )
+
+    result.assert_outcomes(passed=4)
+
+
+def test_one_topic_may_be_a_str(project: pytest.Pytester) -> None:
+    """Not a row of topics of one letter each; for a listener, too."""
+    result = run(
+        project,
+        """
+        import pytest
+
+        @pytest.mark.nsq(topics="orders")
+        def test_topic(nsq, nsqd):
+            assert nsq.node.topics == nsqd.node.topics == ["orders"]
+
+        @pytest.mark.nsq(topics="orders:billing")
+        def test_channel(nsq):
+            assert nsq.node.topic("orders").channels == ["billing"]
+        """,
+    )
+
+    result.assert_outcomes(passed=2)
+
+
+def test_cluster_refuses_what_it_does_not_take(project: pytest.Pytester) -> None:
+    """With the fixture that gives it."""
+    result = run(project, "def test_clock(nsq_cluster):\n    nsq_cluster(nodes=1, clock=3)\n")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*nsq_cluster does not take clock: *; ask for the fixture nsq_clock.*"])

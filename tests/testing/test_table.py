@@ -3,7 +3,7 @@
 import pytest
 
 from nsqlite.testing.events import Event
-from nsqlite.testing.table import MAX_ROWS, shown_body, shown_seconds, table
+from nsqlite.testing.table import MAX_ROWS, full_body, shown_body, shown_seconds, table
 
 ID = b"0123456789abcdef"
 
@@ -71,3 +71,8 @@ def test_body_is_shown_short(body: bytes, shown: str) -> None:
 def test_seconds_are_shown_short(seconds: float, shown: str) -> None:
     """To the millisecond."""
     assert shown_seconds(seconds) == shown
+
+
+def test_full_body_is_not_cut() -> None:
+    """What was wanted is told whole."""
+    assert full_body(b"x" * 100 + b"\n") == "'" + "x" * 100 + "\\n'"
