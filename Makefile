@@ -14,7 +14,7 @@ SECONDS ?= 60
 # pytest's arguments, as `make test ARGS="tests/core -x"`.
 ARGS ?=
 
-.PHONY: help test test-interop lint format demo bench bench-net bench-http bench-testing crash power fuzz peers browser clean
+.PHONY: help test test-interop lint format demo bench bench-net bench-http bench-testing crash power fuzz peers browser wrk clean
 
 help:
 	@echo "make test              everything that guards the house: tests, lint, types, contracts, documents"
@@ -82,22 +82,28 @@ build/peers/.built: $(INTEROP)/go.mod $(INTEROP)/go.sum $(shell find $(INTEROP) 
 
 peers: build/peers/.built
 
-# The browser in which the page for people is tried. Root may install Debian's; nobody else is asked for a password.
+# Programs of the system. Root may install Debian's package; nobody else is asked for a password.
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+debian = { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update --quiet=2 && \
+	DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends $(1) >/dev/null; }
 
 browser:
-	@test -n "$(CHROMIUM)" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-		apt-get update --quiet=2 && \
-		DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends chromium >/dev/null; } || { \
+	@test -n "$(CHROMIUM)" || $(call debian,chromium) || { \
 		echo "The page for people is tried in Chromium, and there is none here:" >&2; \
 		echo "install it (Debian: apt-get install chromium; Ubuntu: snap install chromium; Fedora: dnf install chromium)" >&2; \
+		exit 1; }
+
+wrk:
+	@command -v wrk >/dev/null || $(call debian,wrk) || { \
+		echo "HTTP requests come from wrk, and there is no command 'wrk' here:" >&2; \
+		echo "install it (Debian and Ubuntu: apt-get install wrk; Homebrew: wrk)" >&2; \
 		exit 1; }
 
 test: .venv/dev
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
 
-# Not a part of `make test`: these need Go, Node and Chromium, and wait for real heartbeats.
-test-interop: .venv/interop peers browser
+# Not a part of `make test`: these need Go, Node, Chromium and wrk, and wait for real heartbeats.
+test-interop: .venv/interop peers browser wrk
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal tests/interop $(ARGS)
 
 lint: .venv/dev
@@ -119,11 +125,7 @@ bench: .venv/bench
 bench-net: .venv/bench-net peers
 	@$(BIN)/python -m benchmarks.net $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
-bench-http: .venv/bench-net peers
-	@command -v wrk >/dev/null || { \
-		echo "HTTP requests come from wrk, and there is no command 'wrk' here:" >&2; \
-		echo "install it (Debian and Ubuntu: apt-get install wrk; Homebrew: wrk)" >&2; \
-		exit 1; }
+bench-http: .venv/bench-net peers wrk
 	@$(BIN)/python -m benchmarks.http $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 bench-testing: .venv/bench-testing peers
