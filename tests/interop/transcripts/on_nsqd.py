@@ -106,6 +106,8 @@ def nsqd_peer(server: Server, certificates: Certificates, folder: Path) -> Itera
     with auth_server() if server.has_auth else nullcontext() as auth:
         command = [str(NSQD), f"--data-path={folder}", *flags(server, auth, certificates)]
         command += [f"--{listener}-address=127.0.0.1:0" for listener in ("tcp", "http", "https")]
+        # It looks for timeouts in so many channels at random ten times a second, and the transcripts leave hundreds.
+        command.append("--queue-scan-selection-count=10000")
         with subprocess.Popen(
             command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace"
         ) as process:
