@@ -12,6 +12,7 @@ from nsqlite.door import Door
 from nsqlite.engine import Engine
 from nsqlite.errors import NsqliteError
 from nsqlite.net.binding import Binding, rounds
+from nsqlite.net.connection_limit import ConnectionLimit
 from nsqlite.net.fullness import Fullness
 from nsqlite.net.options import ListenerOptions
 from nsqlite.net.peer import Peer
@@ -67,7 +68,7 @@ class TcpServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._commands: set[asyncio.Task[None]] = set()
         self._binding = Binding()
-        self._is_full_told = False
+        self._limit = ConnectionLimit(options.max_connections)
         self._is_closing = False
         self.is_auth_told = False
         self._is_empty = asyncio.Event()
@@ -102,11 +103,7 @@ class TcpServer:
         """Whether a new connection may stay."""
         if self._is_closing:
             return False  # it came at the last moment
-        limit = self.options.max_connections
-        if limit and len(self._peers) >= limit:
-            if not self._is_full_told:
-                self._is_full_told = True
-                log.warning("refusing connections: max_connections=%d are open", limit, extra={"event": "full"})
+        if not self._limit.has_room(len(self._peers)):
             return False
         self._peers.add(peer)
         return True
@@ -114,8 +111,7 @@ class TcpServer:
     def forget(self, peer: Peer) -> None:
         """Let a lost connection go."""
         self._peers.discard(peer)
-        if 2 * len(self._peers) <= self.options.max_connections:
-            self._is_full_told = False  # not before: many who come and go at the limit are one line
+        self._limit.left(len(self._peers))
         if not self._peers:
             self._is_empty.set()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from nsqlite.net.binding import Binding, rounds
+from nsqlite.net.connection_limit import ConnectionLimit
 from nsqlite.net.http.connection import Connection, Patience
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ class HttpServer:
         self._server = web.Server(handler, access_log=None)
         self._patience = patience or Patience()
         self._binding = Binding()
-        self._max_connections = max_connections
         self._connections: set[Connection] = set()
-        self._is_full_told = False
+        self._limit = ConnectionLimit(max_connections, "max_http_connections", "HTTP connections")
         self._is_closing = False
         self._kind = "HTTP"
         self._is_empty = asyncio.Event()
@@ -71,20 +71,14 @@ class HttpServer:
         """Whether a new connection may stay."""
         if self._is_closing:
             return False  # it came at the last moment
-        limit = self._max_connections
-        if limit and len(self._connections) >= limit:
-            if not self._is_full_told:
-                self._is_full_told = True
-                told = "refusing HTTP connections: max_http_connections=%d are open"
-                log.warning(told, limit, extra={"event": "full"})
+        if not self._limit.has_room(len(self._connections)):
             return False
         self._connections.add(connection)
         return True
 
     def _forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        if 2 * len(self._connections) <= self._max_connections:
-            self._is_full_told = False  # not before: many who come and go at the limit are one line
+        self._limit.left(len(self._connections))
         if not self._connections:
             self._is_empty.set()
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from nsqlite.clock import Clock, Handle
 from nsqlite.net.binding import Binding, rounds, shown
+from nsqlite.net.connection_limit import ConnectionLimit
 from nsqlite.net.lookupd import protocol
 from nsqlite.net.lookupd.protocol import Command, Identify, Ping, RefusedError, Register
 from nsqlite.net.lookupd.registry import Producer, Registry, TooManyRegistrationsError
@@ -42,10 +43,9 @@ class LookupdTcpServer:
         self.registry = registry
         self.clock = clock
         self.greeting = greeting
-        self._max_connections = max_connections
         self._peers: set[LookupdPeer] = set()
         self._binding = Binding()
-        self._is_full_told = False
+        self._limit = ConnectionLimit(max_connections)
         self._is_registry_told = False
         self._is_closing = False
 
@@ -68,11 +68,7 @@ class LookupdTcpServer:
         """Whether a new connection may stay."""
         if self._is_closing:
             return False  # it came at the last moment
-        limit = self._max_connections
-        if limit and len(self._peers) >= limit:
-            if not self._is_full_told:
-                self._is_full_told = True
-                log.warning("refusing connections: max_connections=%d are open", limit, extra={"event": "full"})
+        if not self._limit.has_room(len(self._peers)):
             return False
         self._peers.add(peer)
         return True
@@ -80,8 +76,7 @@ class LookupdTcpServer:
     def leave(self, peer: LookupdPeer) -> None:
         """Let a lost connection go."""
         self._peers.discard(peer)
-        if 2 * len(self._peers) <= self._max_connections:
-            self._is_full_told = False  # not before: many who come and go at the limit are one line
+        self._limit.left(len(self._peers))
 
     def registry_is_full(self, error: TooManyRegistrationsError) -> None:
         """Say so, once: whoever is refused will come again and again."""
