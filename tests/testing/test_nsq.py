@@ -249,7 +249,7 @@ def test_handler_that_never_succeeds_does_not_hang(queue: Nsq, is_async: bool) -
     queue.on("orders", "billing", fail_async if is_async else fail, reraise=False)
     queue.publish("orders", b"poison")
 
-    with pytest.raises(AssertionError, match=r"still busy after 1.0 s of real time") as caught:
+    with pytest.raises(AssertionError, match=r"still busy after 1 s of real time") as caught:
         queue.drain(timeout=1.0)
 
     assert "more before" in str(caught.value)
